@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// C = alpha * scale_a * scale_b * A·B + bias (+ C), accumulated in FP32 whatever the formats.
+//
+// Training needs three layouts, named here by which dimension of the stored matrix is contiguous:
+//   fprop  Y[m,n]  = X[m,k]  · W[n,k]^T   both operands k-contiguous                 ("tn")
+//   dgrad  dX[m,n] = dY[m,k] · W[k,n]     A k-contiguous, B n-contiguous             ("nn")
+//   wgrad  dW[m,n] = dY[k,m]^T · X[k,n]   A m-contiguous, B n-contiguous             ("nt")
+// FP8 operands are widened exactly to BF16 (FP32 on AVX2); products of FP8 or BF16 values are exact in FP32, so the only
+// rounding is that of the FP32 sums. Each element of C is summed in an order that depends on k alone: same bits for
+// any number of threads and any position in a larger problem.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "octavo/base/arena.h"
+#include "octavo/base/cpu.h"
+#include "octavo/base/thread_pool.h"
+#include "octavo/numerics/format.h"
+
+namespace octavo {
+
+/// One operand. `k_contiguous`: stored [m,k] (A) or [n,k] (B), else [k,m] or [k,n]; `stride` in elements between stored rows.
+struct GemmOperand {
+  const void* data = nullptr;
+  Format format = Format::fp32;  ///< fp32, bf16 or an 8-bit format; both operands fp32, or neither
+  int64_t stride = 0;
+  bool k_contiguous = true;
+  const float* scale = nullptr;  ///< nullptr: 1. One factor, or (scale_per_row) one for each m (A) or n (B)
+  bool scale_per_row = false;
+};
+
+struct GemmArgs {
+  int64_t m = 0, n = 0, k = 0;
+  GemmOperand a, b;
+  void* c = nullptr;  ///< [m,n]
+  Format c_format = Format::fp32;  ///< fp32 or bf16; bf16 is rounded once, to nearest even, after the epilogue
+  int64_t c_stride = 0;
+  float alpha = 1.0f;
+  const float* bias = nullptr;  ///< [n] or none
+  bool accumulate = false;      ///< add to what c holds
+};
+
+/// Bytes of workspace gemm() takes for this problem with this team (packing buffers).
+size_t gemm_workspace(const GemmArgs& args, int threads);
+
+/// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at least
+/// gemm_workspace() free bytes; what is taken is released before return.
+void gemm(const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
+
+/// The name of the variant gemm() would run, and for each better one why it was refused ("avx512bf16: this CPU has no AVX512_BF16").
+struct GemmChoice {
+  std::string variant;
+  std::vector<std::string> refused;
+};
+GemmChoice gemm_choice(const GemmArgs& args);
+
+/// Names of all compiled variants this CPU can run, best first ("ref" is the last). Tests run each by name.
+std::vector<std::string> gemm_variants();
+/// As gemm(), with the named variant. Throws unsupported when it refuses the problem.
+void gemm_with(const std::string& variant, const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
+size_t gemm_workspace_with(const std::string& variant, const GemmArgs& args, int threads);
+
+}  // namespace octavo

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// From FP32 or BF16 to codes, and what the numbers did on the way.
+#pragma once
+#include <cstdint>
+
+#include "octavo/base/thread_pool.h"
+#include "octavo/numerics/format.h"
+#include "octavo/numerics/rounding.h"
+#include "octavo/tensor/matrix.h"
+
+namespace octavo {
+
+/// What a quantization lost. Only filled on steps that log it.
+struct QuantizeStats {
+  int64_t count = 0;       ///< elements
+  int64_t nonzero = 0;     ///< elements that were not zero
+  int64_t underflow = 0;   ///< non-zero to zero
+  int64_t saturated = 0;   ///< |x / scale| > largest finite
+  double signal = 0;       ///< sum of x^2
+  double noise = 0;        ///< sum of (x - code * scale)^2
+  int64_t exponents[256] = {};  ///< histogram of the biased FP32 exponent of x
+};
+
+/// max |x| of a matrix (fp32 or bf16). A NaN anywhere gives NaN: it must not vanish in a maximum.
+float amax(ConstMatrix x, ThreadPool& pool);
+/// The same for each row; out[rows].
+void row_amax(ConstMatrix x, float* out, ThreadPool& pool);
+
+struct QuantizeArgs {
+  ConstMatrix x;   ///< fp32 or bf16
+  Matrix codes;    ///< same shape; 8-bit format, bf16 (plain rounding, scale must be 1), or fp32 (copy)
+  const float* scale = nullptr;  ///< value = code * scale; nullptr: 1
+  bool scale_per_row = false;    ///< scale[rows] instead of scale[0]
+  Rounding rounding = Rounding::nearest_even;
+  Overflow overflow = Overflow::saturate;
+  uint64_t seed = 0;              ///< stochastic rounding: element (r,c) uses Philox at r * cols + c, so partitions do not matter
+  float* amax = nullptr;          ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
+  QuantizeStats* stats = nullptr; ///< added to; costs time
+};
+
+/// x * (1/scale) -> codes, one rounding when scale is a power of two (the product is then exact).
+/// For other scales: codes of fl(x / scale).
+void quantize(const QuantizeArgs& args, ThreadPool& pool);
+
+/// out = codes * scale; out is fp32 or bf16.
+void dequantize(ConstMatrix codes, const float* scale, bool scale_per_row, Matrix out, ThreadPool& pool);
+
+}  // namespace octavo

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/nn/model_config.h"
+
+#include <fmt/format.h>
+
+#include "octavo/base/error.h"
+
+namespace octavo {
+
+const char* to_string(Family family) { return family == Family::gpt2 ? "gpt2" : "llama"; }
+
+void validate(const ModelConfig& c, const std::string& source) {
+  const auto positive = [&](int64_t value, const char* key, int64_t limit) {
+    if (value <= 0 || value > limit)
+      fail_data(fmt::format("{}: {} is {}, expected a number from 1 to {}", source, key, value, limit));
+  };
+  positive(c.vocab_size, "vocab_size", 1 << 24);
+  positive(c.context, "context", 1 << 24);
+  positive(c.width, "width", 1 << 20);
+  positive(c.layers, "layers", 1 << 14);
+  positive(c.heads, "heads", 1 << 14);
+  positive(c.kv_heads, "kv_heads", 1 << 14);
+  positive(c.head_dim, "head_dim", 1024);
+  positive(c.ffn, "ffn", 1 << 22);
+  if (c.heads % c.kv_heads != 0)
+    fail_data(fmt::format("{}: heads {} is not a multiple of kv_heads {}", source, c.heads, c.kv_heads));
+  if (c.family == Family::gpt2 && c.kv_heads != c.heads)
+    fail_unsupported(fmt::format("{}: a gpt2 model has as many kv_heads as heads ({}), found {}", source, c.heads, c.kv_heads));
+  if (c.family == Family::gpt2 && c.heads * c.head_dim != c.width)
+    fail_data(fmt::format("{}: width {} is not heads {} x head_dim {}", source, c.width, c.heads, c.head_dim));
+  if (c.family == Family::llama && c.head_dim % 2 != 0)
+    fail_data(fmt::format("{}: head_dim {} is odd, rotary positions need pairs", source, c.head_dim));
+  if (!(c.norm_eps > 0)) fail_data(fmt::format("{}: norm_eps is {}, expected a positive number", source, c.norm_eps));
+  if (!(c.rope_theta > 0)) fail_data(fmt::format("{}: rope_theta is {}, expected a positive number", source, c.rope_theta));
+}
+
+namespace {
+int64_t block_matrix_elements(const ModelConfig& c) {
+  return c.width * c.qkv_width() + c.q_width() * c.width + c.width * c.ffn * (c.gated() ? 3 : 2);
+}
+}  // namespace
+
+int64_t parameter_count(const ModelConfig& c, bool without_embeddings) {
+  const int64_t norm = c.width * (c.family == Family::gpt2 ? 2 : 1);
+  const int64_t biases = c.biases() ? c.qkv_width() + c.width + c.ffn + c.width : 0;
+  int64_t count = c.layers * (block_matrix_elements(c) + biases + 2 * norm) + norm;
+  if (!without_embeddings) {
+    count += c.vocab_size * c.width * (c.tied_head ? 1 : 2);
+    if (c.family == Family::gpt2) count += c.context * c.width;
+  }
+  return count;
+}
+
+ModelFlops forward_flops(const ModelConfig& c, int64_t batch, int64_t seq) {
+  const double tokens = static_cast<double>(batch) * static_cast<double>(seq);
+  ModelFlops f;
+  f.linear = 2.0 * tokens * static_cast<double>(c.layers * block_matrix_elements(c));
+  f.head = 2.0 * tokens * static_cast<double>(c.vocab_size * c.width);
+  // Two products of seq x seq x head_dim a head, half of it above the diagonal.
+  f.attention = 2.0 * 2.0 * tokens * (static_cast<double>(seq) + 1) / 2 * static_cast<double>(c.q_width() * c.layers);
+  return f;
+}
+
+ModelFlops training_flops(const ModelConfig& c, int64_t batch, int64_t seq) {
+  ModelFlops f = forward_flops(c, batch, seq);
+  f.linear *= 3;
+  f.head *= 3;
+  f.attention *= 3.5;
+  return f;
+}
+
+}  // namespace octavo
