@@ -3,12 +3,16 @@
 // memory table printed at the start is the allocation itself.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 
 #include "octavo/base/buffer.h"
 
 namespace octavo {
+
+/// Address handed out where there is no memory yet.
+inline constexpr uintptr_t kPlaceholder = 4096;
 
 /// Two-phase bump allocator: reserve() every block, commit() once, then at() gives addresses.
 /// A scratch region inside it is a Workspace.
@@ -29,9 +33,10 @@ class Arena {
   const std::map<std::string, size_t>& categories() const { return categories_; }
   size_t total() const { return total_; }
 
+  /// Before commit() a placeholder that may be offset but not read, so that a plan can run the code it plans for.
   template <class T>
   T* at(Block block) const {
-    return reinterpret_cast<T*>(static_cast<char*>(buffer_.data()) + block.offset);
+    return reinterpret_cast<T*>((committed_ ? reinterpret_cast<uintptr_t>(buffer_.data()) : kPlaceholder) + block.offset);
   }
 
  private:
@@ -41,8 +46,8 @@ class Arena {
   Buffer buffer_;
 };
 
-/// Stack of temporaries over one block. In planning mode (base == nullptr) it hands out no usable memory but records the
-/// high-water mark, so that running the same code once without data tells how much to reserve.
+/// Stack of temporaries over one block. In planning mode (base == nullptr) it hands out placeholders that may be offset but
+/// not read, and records the high-water mark: running the same code once without data tells how much to reserve.
 class Workspace {
  public:
   Workspace() = default;

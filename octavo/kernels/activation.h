@@ -5,13 +5,16 @@
 
 namespace octavo {
 
-/// gelu_tanh is GPT-2's approximation (Hugging Face "gelu_new"), gelu the exact erf form, silu x * sigmoid(x).
+/// gelu_tanh is GPT-2's approximation (Hugging Face "gelu_new"), gelu the exact erf form, silu x *
+/// sigmoid(x).
 enum class Activation { gelu_tanh, gelu, relu, silu };
 
 /// y = act(x), or act(x) * up with a gate (SwiGLU: silu). fp32 or bf16. `amax`: max |y| as stored, or none.
-void activation_forward(Activation kind, ConstMatrix x, ConstMatrix up, Matrix y, float* amax, ThreadPool& pool);
-/// dx (and dup where up.data) from dy. dx may alias dy or x; dup may alias up. `amax_dx`, `amax_dup`: max of each as stored, or none.
-void activation_backward(Activation kind, ConstMatrix dy, ConstMatrix x, ConstMatrix up, Matrix dx, Matrix dup,
-                         float* amax_dx, float* amax_dup, ThreadPool& pool);
+void activation_forward(Activation kind, ConstMatrix x, ConstMatrix up, Matrix y, float* amax,
+                        ThreadPool& pool);
+/// dx (and dup where up.data) from dy. dx may alias dy or x; dup may alias up. `amax_dx`, `amax_dup`: max of
+/// each as stored, or none.
+void activation_backward(Activation kind, ConstMatrix dy, ConstMatrix x, ConstMatrix up, Matrix dx,
+                         Matrix dup, float* amax_dx, float* amax_dup, ThreadPool& pool);
 
 }  // namespace octavo

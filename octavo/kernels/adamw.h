@@ -6,17 +6,18 @@
 
 namespace octavo {
 
-/// Adam with decoupled weight decay (arXiv 1711.05101, algorithm 2; the schedule multiplies lr, and the decay is lr * weight_decay as in
-/// PyTorch's AdamW). Bias corrections are 1 - beta^t, computed by the caller in double.
+/// Adam with decoupled weight decay (arXiv 1711.05101, algorithm 2; the schedule multiplies lr, and the decay
+/// is lr * weight_decay as in PyTorch's AdamW). Bias corrections are 1 - beta^t, computed by the caller in
+/// double.
 struct AdamWParams {
   float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0;
   float bias_correction1 = 1, bias_correction2 = 1;
   float grad_scale = 1;  ///< multiplies the gradient on the fly: clipping and un-scaling of the loss
 };
 
-/// One pass over weight, gradient and both moments (FP32). Returns through `amax` max |w| after the step (or none), so that a
-/// per-tensor scale of the new weights needs no pass of its own.
-void adamw(const AdamWParams& params, float* weight, const float* grad, float* moment1, float* moment2, int64_t n, float* amax,
-           ThreadPool& pool);
+/// One pass over weight, gradient and both moments (FP32). Returns through `amax` max |w| after the step (or
+/// none), so that a per-tensor scale of the new weights needs no pass of its own.
+void adamw(const AdamWParams& params, float* weight, const float* grad, float* moment1, float* moment2,
+           int64_t n, float* amax, ThreadPool& pool);
 
 }  // namespace octavo

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal softmax attention with grouped key/value heads, in tiles: no T x T matrix is ever stored (arXiv 2205.14135).
+// Causal softmax attention with grouped key/value heads, in tiles: no T x T matrix is ever stored (arXiv
+// 2205.14135).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,10 +11,11 @@
 
 namespace octavo {
 
-/// q, out: [batch * q_len, heads * head_dim]; k, v: [batch * kv_len, kv_heads * head_dim]; all fp32 or all bf16, each with its own
-/// row stride. Query head h reads key/value head h / (heads / kv_heads). Query i of a sequence sees keys 0 .. i + kv_len - q_len,
-/// so q_len == kv_len is training and prefill, q_len == 1 decoding. For a cache whose sequences are further apart than kv_len
-/// rows, kv_batch_stride gives their distance in rows (0: kv_len).
+/// q, out: [batch * q_len, heads * head_dim]; k, v: [batch * kv_len, kv_heads * head_dim]; all fp32 or all
+/// bf16, each with its own row stride. Query head h reads key/value head h / (heads / kv_heads). Query i of a
+/// sequence sees keys 0 .. i + kv_len - q_len, so q_len == kv_len is training and prefill, q_len == 1
+/// decoding. For a cache whose sequences are further apart than kv_len rows, kv_batch_stride gives their
+/// distance in rows (0: kv_len).
 struct AttentionShape {
   int64_t batch = 1, q_len = 0, kv_len = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
@@ -21,17 +23,26 @@ struct AttentionShape {
   float scale = 0;  ///< of the scores; 1/sqrt(head_dim) in GPT-2 and Llama
 };
 
+/// Bytes either pass takes. Forward needs some tiles for each thread; backward (counted where q_len ==
+/// kv_len) also the FP32 gradient of the queries of one key/value head. Throws unsupported when heads is not
+/// a multiple of kv_heads.
 size_t attention_workspace(const AttentionShape& shape, int threads);
 
-/// lse: [batch, heads, q_len], the log of the sum of exponentials of each row, kept for the backward pass (or none).
-/// `amax`: max |out| as stored, or none.
-void attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out, float* lse,
-                       float* amax, ThreadPool& pool, Workspace& workspace);
+/// The implementation that max_isa() selects now: "avx512", "avx2" or "ref".
+const char* attention_variant();
 
-/// q_len == kv_len only. dq, dk, dv have the formats and shapes of q, k, v and are overwritten; they may not alias the inputs.
-/// Work is split by (sequence, key/value head), and within one in a fixed order: same bits for any team.
-void attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k, ConstMatrix v,
-                        ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv, ThreadPool& pool,
-                        Workspace& workspace);
+/// lse: [batch, heads, q_len], the log of the sum of exponentials of each row, kept for the backward pass (or
+/// none). `amax`: receives max |out| as stored, NaN if there is one (or none). Scores, sums and statistics
+/// are FP32. No bit of a row depends on finite keys and values it does not see, nor on the team. Throws
+/// unsupported for other formats.
+void attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out,
+                       float* lse, float* amax, ThreadPool& pool, Workspace& workspace);
+
+/// q_len == kv_len only. dq, dk, dv have the formats and shapes of q, k, v and are overwritten; they may not
+/// alias the inputs. Work is split by (sequence, key/value head), and within one in a fixed order: same bits
+/// for any team.
+void attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k,
+                        ConstMatrix v, ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv,
+                        ThreadPool& pool, Workspace& workspace);
 
 }  // namespace octavo

@@ -5,9 +5,10 @@
 //   fprop  Y[m,n]  = X[m,k]  · W[n,k]^T   both operands k-contiguous                 ("tn")
 //   dgrad  dX[m,n] = dY[m,k] · W[k,n]     A k-contiguous, B n-contiguous             ("nn")
 //   wgrad  dW[m,n] = dY[k,m]^T · X[k,n]   A m-contiguous, B n-contiguous             ("nt")
-// FP8 operands are widened exactly to BF16 (FP32 on AVX2); products of FP8 or BF16 values are exact in FP32, so the only
-// rounding is that of the FP32 sums. Each element of C is summed in an order that depends on k alone: same bits for
-// any number of threads and any position in a larger problem.
+// FP8 operands are widened exactly to BF16 (FP32 on AVX2); products of FP8 or BF16 values are exact in FP32,
+// so the only rounding is that of the FP32 sums. The BF16 units (VDPBF16PS, AMX) take subnormal operands and
+// results as zero. Each element of C is summed in an order that depends on k alone: same bits for any number
+// of threads and any position in a larger problem.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -21,7 +22,8 @@
 
 namespace octavo {
 
-/// One operand. `k_contiguous`: stored [m,k] (A) or [n,k] (B), else [k,m] or [k,n]; `stride` in elements between stored rows.
+/// One operand. `k_contiguous`: stored [m,k] (A) or [n,k] (B), else [k,m] or [k,n]; `stride` in elements
+/// between stored rows.
 struct GemmOperand {
   const void* data = nullptr;
   Format format = Format::fp32;  ///< fp32, bf16 or an 8-bit format; both operands fp32, or neither
@@ -35,21 +37,26 @@ struct GemmArgs {
   int64_t m = 0, n = 0, k = 0;
   GemmOperand a, b;
   void* c = nullptr;  ///< [m,n]
-  Format c_format = Format::fp32;  ///< fp32 or bf16; bf16 is rounded once, to nearest even, after the epilogue
+  Format c_format =
+      Format::fp32;  ///< fp32 or bf16; bf16 is rounded once, to nearest even, after the epilogue
   int64_t c_stride = 0;
   float alpha = 1.0f;
   const float* bias = nullptr;  ///< [n] or none
   bool accumulate = false;      ///< add to what c holds
 };
 
-/// Bytes of workspace gemm() takes for this problem with this team (packing buffers).
+/// Bytes of workspace gemm() takes for this problem with this team: for each thread a block of A, a block of
+/// sums and nc columns of B over all of k if those are below 16 MiB. About 2 MiB a thread, 18 MiB at most.
 size_t gemm_workspace(const GemmArgs& args, int threads);
 
-/// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at least
-/// gemm_workspace() free bytes; what is taken is released before return.
+/// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at
+/// least gemm_workspace() free bytes; what is taken is released before return. Epilogue, each step rounded to
+/// FP32: x = sum * ((alpha * scale_a) * scale_b); x = x + bias; x = c + x. A workspace in planning mode only
+/// records what would be taken. Formats no kernel reads: throws unsupported.
 void gemm(const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
 
-/// The name of the variant gemm() would run, and for each better one why it was refused ("avx512bf16: this CPU has no AVX512_BF16").
+/// The name of the variant gemm() would run, and for each better one why it was refused ("avx512bf16: this
+/// CPU has no AVX512_BF16").
 struct GemmChoice {
   std::string variant;
   std::vector<std::string> refused;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LayerNorm and RMSNorm, with the residual addition before them folded in. Activations are fp32 or bf16, arithmetic FP32.
+// LayerNorm and RMSNorm, with the residual addition before them folded in. Activations are fp32 or bf16,
+// arithmetic FP32.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,29 +15,30 @@ enum class NormKind { layer, rms };
 
 struct NormForward {
   NormKind kind = NormKind::layer;
-  ConstMatrix x;             ///< [rows, cols]
-  ConstMatrix residual;      ///< data == nullptr, or added to x first (rounded to sum's format before the statistics)
-  Matrix sum;                ///< x + residual, wanted when residual is given; may alias x or residual
-  Matrix y;                  ///< normalized output, same format as x
+  ConstMatrix x{};  ///< [rows, cols]
+  ConstMatrix
+      residual{};  ///< data == nullptr, or added to x first (rounded to sum's format before the statistics)
+  Matrix sum{};    ///< x + residual, wanted when residual is given; may alias x or residual
+  Matrix y{};      ///< normalized output, same format as x
   const float* gamma = nullptr;  ///< [cols]
   const float* beta = nullptr;   ///< [cols] or none (rms has none)
   float* mean = nullptr;         ///< [rows], layer only
   float* rstd = nullptr;         ///< [rows]; 1/sqrt(var + eps) or 1/sqrt(mean square + eps)
   float eps = 1e-5f;
-  float* amax = nullptr;         ///< max |y| as stored; NaN propagates
+  float* amax = nullptr;  ///< max |y| as stored; NaN propagates
 };
 void norm_forward(const NormForward& args, ThreadPool& pool);
 
 struct NormBackward {
   NormKind kind = NormKind::layer;
-  ConstMatrix dy, x;         ///< x as the forward pass normalized it (its `sum` if there was a residual)
+  ConstMatrix dy{}, x{};  ///< x as the forward pass normalized it (its `sum` if there was a residual)
   const float* gamma = nullptr;
-  const float* mean = nullptr;   ///< layer only
+  const float* mean = nullptr;  ///< layer only
   const float* rstd = nullptr;
-  ConstMatrix residual_grad;     ///< data == nullptr, or added to dx: the gradient that came around the branch
-  Matrix dx;                 ///< may alias dy or residual_grad
-  float* dgamma = nullptr;       ///< [cols], added to
-  float* dbeta = nullptr;        ///< [cols], added to, or none
+  ConstMatrix residual_grad{};  ///< data == nullptr, or added to dx: the gradient that came around the branch
+  Matrix dx{};                  ///< may alias dy or residual_grad
+  float* dgamma = nullptr;      ///< [cols], added to
+  float* dbeta = nullptr;       ///< [cols], added to, or none
 };
 /// Partial sums of dgamma and dbeta go through a fixed number of row blocks: same bits for any team.
 size_t norm_backward_workspace(int64_t rows, int64_t cols);

@@ -12,12 +12,12 @@ namespace octavo {
 
 /// What a quantization lost. Only filled on steps that log it.
 struct QuantizeStats {
-  int64_t count = 0;       ///< elements
-  int64_t nonzero = 0;     ///< elements that were not zero
-  int64_t underflow = 0;   ///< non-zero to zero
-  int64_t saturated = 0;   ///< |x / scale| > largest finite
-  double signal = 0;       ///< sum of x^2
-  double noise = 0;        ///< sum of (x - code * scale)^2
+  int64_t count = 0;            ///< elements
+  int64_t nonzero = 0;          ///< elements that were not zero
+  int64_t underflow = 0;        ///< non-zero to zero
+  int64_t saturated = 0;        ///< |x / scale| > largest finite
+  double signal = 0;            ///< sum of x^2
+  double noise = 0;             ///< sum of (x - code * scale)^2
   int64_t exponents[256] = {};  ///< histogram of the biased FP32 exponent of x
 };
 
@@ -27,15 +27,17 @@ float amax(ConstMatrix x, ThreadPool& pool);
 void row_amax(ConstMatrix x, float* out, ThreadPool& pool);
 
 struct QuantizeArgs {
-  ConstMatrix x;   ///< fp32 or bf16
-  Matrix codes;    ///< same shape; 8-bit format, bf16 (plain rounding, scale must be 1), or fp32 (copy)
+  ConstMatrix x{};  ///< fp32 or bf16
+  Matrix codes{};   ///< same shape; a signed 8-bit format, or bf16 (to nearest even, beyond the end Inf) or
+                    ///< fp32 (copy), for which scale, rounding and overflow mean nothing
   const float* scale = nullptr;  ///< value = code * scale; nullptr: 1
   bool scale_per_row = false;    ///< scale[rows] instead of scale[0]
   Rounding rounding = Rounding::nearest_even;
   Overflow overflow = Overflow::saturate;
-  uint64_t seed = 0;              ///< stochastic rounding: element (r,c) uses Philox at r * cols + c, so partitions do not matter
-  float* amax = nullptr;          ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
-  QuantizeStats* stats = nullptr; ///< added to; costs time
+  uint64_t seed =
+      0;  ///< stochastic rounding: element (r,c) uses Philox at r * cols + c, so partitions do not matter
+  float* amax = nullptr;           ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
+  QuantizeStats* stats = nullptr;  ///< added to; costs time
 };
 
 /// x * (1/scale) -> codes, one rounding when scale is a power of two (the product is then exact).

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each subcommand lives in its own file and adds itself to the command line here.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <atomic>
+
+namespace octavo {
+
+void add_prepare(CLI::App& app);
+void add_train(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_import(CLI::App& app);
+void add_tokenize(CLI::App& app);
+void add_gradients(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_presets(CLI::App& app);
+void add_recipes(CLI::App& app);
+void add_doctor(CLI::App& app);
+
+/// Becomes true on the first SIGINT or SIGTERM; a second one ends the program at once.
+std::atomic<bool>& stop_requested();
+
+/// What main() returns when a command ended in good order but not with 0.
+int& exit_status();
+
+}  // namespace octavo

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "octavo/base/error.h"
+#include "octavo/data/corpus.h"
+#include "octavo/data/dataset.h"
+#include "octavo/infer/model.h"
+#include "octavo/io/hf_model.h"
+#include "octavo/train/evaluation.h"
+#include "octavo/train/training_data.h"
+#include "terminal.h"
+
+namespace octavo {
+namespace fs = std::filesystem;
+namespace {
+
+struct Options {
+  std::string model, data, field = "text", recipe = "bf16";
+  int64_t seq_len = 0, micro_batch = 8, batches = 0;
+  int threads = 0;
+  bool json = false;
+};
+
+/// Text is tokenized on the spot and goes through the same shards as everything else, in a directory that is removed again.
+class TemporaryShard {
+ public:
+  TemporaryShard(const std::string& text_file, const std::string& field, const Tokenizer& tokenizer) {
+    std::string pattern = (fs::temp_directory_path() / "octavo-eval-XXXXXX").string();
+    if (!mkdtemp(pattern.data())) fail_errno("cannot create", pattern);
+    directory_ = pattern;
+    std::vector<int32_t> tokens;
+    const CorpusFile file = read_documents(text_file, field, [&](std::string_view document) {
+      if (tokenizer.adds_bos() && tokenizer.bos()) tokens.push_back(*tokenizer.bos());
+      tokenizer.encode_to(document, false, tokens);
+      if (tokenizer.eos()) tokens.push_back(*tokenizer.eos());
+    });
+    ShardHeader header;
+    header.vocab_size = tokenizer.vocab_size();
+    header.text_bytes = file.text_bytes;
+    write_shard(path(), header, tokens);
+  }
+  ~TemporaryShard() {
+    std::error_code ignored;
+    fs::remove_all(directory_, ignored);
+  }
+  TemporaryShard(const TemporaryShard&) = delete;
+  TemporaryShard& operator=(const TemporaryShard&) = delete;
+  std::string path() const { return directory_ + "/text.octok"; }
+
+ private:
+  std::string directory_;
+};
+
+bool is_tokens(const std::string& path) {
+  const std::string extension = fs::path(path).extension().string();
+  return extension == ".octok" || extension == ".bin" || fs::exists(path + "/dataset.json");
+}
+
+void run(const Options& o) {
+  ThreadPool pool(o.threads);
+  const ModelConfig config = read_hf_config(model_directory(o.model));
+  Limits limits;
+  limits.batch = o.micro_batch;
+  limits.seq = o.seq_len > 0 ? o.seq_len : std::min<int64_t>(config.context, 1024);
+  if (limits.seq > config.context) fail_usage(fmt::format("--seq-len {} is more than the model's context {}", limits.seq, config.context));
+  LoadedModel loaded = load_model(o.model, o.recipe, limits, !is_tokens(o.data), pool);
+  std::unique_ptr<TemporaryShard> text;
+  if (!is_tokens(o.data)) text = std::make_unique<TemporaryShard>(o.data, o.field, *loaded.tokenizer);
+  const std::unique_ptr<TokenSource> tokens = open_evaluation_data(text ? text->path() : o.data);
+  tokens->require_vocabulary(config.vocab_size);
+  const SampleLoader samples(*tokens, limits.seq, 0, false);
+  Progress progress("eval", "sequences");
+  const LossSum sum = evaluate_loss(*loaded.model, samples, o.micro_batch, o.batches,
+                                    [&](int64_t done, int64_t total) { progress.update(done, total); });
+  progress.finish();
+  const double loss = sum.loss / static_cast<double>(sum.tokens);
+  const double bytes_per_token = tokens->text_bytes() > 0 ? static_cast<double>(tokens->text_bytes()) / static_cast<double>(tokens->size()) : 0;
+  nlohmann::ordered_json j;
+  j["model"] = o.model;
+  j["recipe"] = o.recipe;
+  j["loss"] = loss;
+  j["perplexity"] = std::exp(loss);
+  j["tokens"] = sum.tokens;
+  if (bytes_per_token > 0) j["bits_per_byte"] = loss / std::log(2.0) / bytes_per_token;
+  if (o.json) {
+    fmt::print("{}\n", j.dump());
+    return;
+  }
+  fmt::print("loss           {:.4f}\nperplexity     {:.3f}\n", loss, std::exp(loss));
+  if (bytes_per_token > 0) fmt::print("bits per byte  {:.4f}\n", loss / std::log(2.0) / bytes_per_token);
+  fmt::print("tokens         {}\n", sum.tokens);
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c = app.add_subcommand("eval", "Loss and perplexity of a model on a text or token file");
+  c->add_option("-m,--model", o->model, "Model directory, run directory or checkpoint")->required();
+  c->add_option("--data", o->data, "Data set directory (its validation split), token shard, text or .jsonl file")->required();
+  c->add_option("--recipe", o->recipe, "Numbers to compute in")->capture_default_str();
+  c->add_option("--seq-len", o->seq_len, "Tokens a window (default: the model's context, at most 1024)");
+  c->add_option("--micro-batch", o->micro_batch, "Windows at a time")->capture_default_str()->check(CLI::Range(1, 4096));
+  c->add_option("--batches", o->batches, "Stop after this many, 0 = all")->capture_default_str();
+  c->add_option("--field", o->field, "Field of JSON Lines that holds the text")->capture_default_str();
+  c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
+  c->add_flag("--json", o->json, "Print one JSON object");
+  c->footer("Examples:\n  octavo eval --model runs/a --data data/book\n  octavo eval --model runs/a --data other.txt --recipe fp8-amax --json");
+  c->callback([o] { run(*o); });
+}
+
+}  // namespace octavo

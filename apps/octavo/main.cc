@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <new>
+
+#include "command.h"
+#include "octavo/base/error.h"
+#include "octavo/base/suggest.h"
+#include "octavo/base/version.h"
+#include "terminal.h"
+
+namespace octavo {
+
+std::atomic<bool>& stop_requested() {
+  static std::atomic<bool> stop{false};
+  return stop;
+}
+
+int& exit_status() {
+  static int status = 0;
+  return status;
+}
+
+namespace {
+
+extern "C" void on_signal(int) {
+  if (stop_requested().exchange(true)) _exit(130);
+}
+
+const char* kFooter = R"(Examples:
+  octavo prepare --input book.txt --vocab-size 4096 --out data/book
+  octavo train --preset gpt-mini --train-data data/book --recipe fp8-amax --out runs/book
+  octavo generate --model runs/book --prompt "In the beginning"
+  octavo eval --model runs/book --data data/book --recipe bf16
+
+Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
+unsupported, 4 bad data, 130 interrupted after saving.)";
+
+// CLI11 names the unknown word but not the one that was meant.
+std::string with_suggestion(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  const CLI::App* command = &app;
+  for (const CLI::App* sub : app.get_subcommands()) command = sub;
+  std::vector<std::string> known;
+  for (const CLI::Option* option : command->get_options())
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  if (command == &app)
+    for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
+  for (const std::string& word : command->remaining()) {
+    const std::string flag = word.substr(0, word.find('='));
+    const std::string meant = nearest(flag, known);
+    if (!meant.empty()) text += fmt::format(" (did you mean '{}'?)", meant);
+    break;
+  }
+  return text + fmt::format("; see octavo {}--help", command == &app ? "" : command->get_name() + " ");
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"octavo trains, evaluates and runs language models in 8-bit floating point.", "octavo"};
+  app.footer(kFooter);
+  app.set_version_flag("--version", fmt::format("octavo {} ({}, {})", version(), commit(), compiler()));
+  app.add_flag("-q,--quiet", quiet(), "Print errors and results only");
+  app.require_subcommand(0, 1);
+  app.fallthrough();
+  add_prepare(app);
+  add_train(app);
+  add_generate(app);
+  add_eval(app);
+  add_import(app);
+  add_tokenize(app);
+  add_gradients(app);
+  add_presets(app);
+  add_recipes(app);
+  add_bench(app);
+  add_doctor(app);
+  try {
+    app.parse(argc, argv);
+    if (app.get_subcommands().empty()) fmt::print("{}", app.help());
+    return exit_status();
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    message("octavo: " + with_suggestion(app, error));
+    return static_cast<int>(ExitCode::usage);
+  }
+}
+
+}  // namespace
+}  // namespace octavo
+
+int main(int argc, char** argv) {
+  using octavo::message;
+  struct sigaction action {};
+  action.sa_handler = octavo::on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_DFL);
+  try {
+    return octavo::run(argc, argv);
+  } catch (const octavo::Error& error) {
+    octavo::quiet() = false;
+    message(fmt::format("octavo: {}", error.what()));
+    return static_cast<int>(error.code());
+  } catch (const std::bad_alloc&) {
+    message("octavo: out of memory; a smaller --micro-batch or sequence length needs less");
+    return static_cast<int>(octavo::ExitCode::unsupported);
+  } catch (const std::exception& error) {
+    message(fmt::format("octavo: internal error: {}. Please report it with the command line", error.what()));
+    return static_cast<int>(octavo::ExitCode::check_failed);
+  }
+}

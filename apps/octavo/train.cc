@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "octavo/base/error.h"
+#include "octavo/base/file.h"
+#include "octavo/train/run_directory.h"
+#include "octavo/train/trainer.h"
+#include "terminal.h"
+
+namespace octavo {
+namespace {
+
+// Flags are names for configuration keys, nothing more: value and type are checked where every key is.
+struct Flag {
+  const char* name;
+  const char* key;
+};
+constexpr Flag kFlags[] = {
+    {"--train-data", "data.train"},        {"--val-data", "data.val"},          {"--recipe", "recipe"},
+    {"--init", "init"},                    {"--steps", "train.steps"},          {"--micro-batch", "train.micro_batch"},
+    {"--grad-accum", "train.grad_accum"},  {"--seq-len", "data.sequence_length"}, {"--lr", "optim.lr"},
+    {"--min-lr", "optim.min_lr"},          {"--warmup-steps", "optim.warmup_steps"}, {"--schedule", "optim.schedule"},
+    {"--weight-decay", "optim.weight_decay"}, {"--grad-clip", "optim.clip"},    {"--seed", "seed"},
+    {"--threads", "threads"},              {"--eval-every", "eval.every"},      {"--eval-batches", "eval.batches"},
+    {"--save-every", "checkpoint.every"},  {"--keep", "checkpoint.keep"},       {"--log-every", "log.every"},
+    {"--log-tensors", "log.tensors_every"}};
+
+struct Options {
+  std::string preset, out, resume;
+  std::vector<std::string> configs, settings;
+  std::deque<std::vector<std::string>> flags;  // values of kFlags, in its order
+  bool tensorboard = false, profile = false, dry_run = false, json = false;
+};
+
+void memory_table(const TrainStart& start) {
+  double total = 0;
+  message("memory");
+  for (const auto& [name, bytes] : start.memory) {
+    message(fmt::format("  {:<16} {:>11}", name, bytes_text(static_cast<double>(bytes))));
+    total += static_cast<double>(bytes);
+  }
+  message(fmt::format("  {:<16} {:>11}", "total", bytes_text(total)));
+}
+
+// "VmHWM", the most memory the process ever had, in bytes.
+double peak_resident() {
+  std::ifstream status_file("/proc/self/status");
+  for (std::string line; std::getline(status_file, line);)
+    if (line.rfind("VmHWM:", 0) == 0) return std::stod(line.substr(6)) * 1024;
+  return 0;
+}
+
+class Console : public TrainObserver {
+ public:
+  explicit Console(bool profile) : profile_(profile) {}
+
+  void start(const TrainStart& s) override {
+    for (const std::string& warning : s.warnings) message("warning: " + warning);
+    message(fmt::format("run      {}", s.run));
+    message(fmt::format("model    {}", s.model));
+    message(fmt::format("recipe   {} on {} threads, GEMM kernel {}, measured peak {:.0f} GFLOP/s", s.recipe, s.threads, s.gemm_variant,
+                        s.peak_flops / 1e9));
+    message(fmt::format("data     {} training tokens; {} tokens a step, {} steps = {:.1f} epochs", short_number(static_cast<double>(s.train_tokens)),
+                        s.tokens_per_step, s.steps,
+                        static_cast<double>(s.tokens_per_step * s.steps) / static_cast<double>(s.train_tokens)));
+    if (!s.resumed_from.empty()) message(fmt::format("resumed  {} (step {})", s.resumed_from, s.first_step));
+    memory_table(s);
+  }
+
+  void step(const StepReport& r) override {
+    const std::string line = fmt::format(
+        "step {:>{}}/{}  loss {:.4f}  |g| {:.3f}  lr {:.2e}  {} tok/s  {:.0f} % of light  {} left", r.step,
+        std::to_string(r.steps).size(), r.steps, r.loss, r.grad_norm, r.lr, short_number(r.tokens_per_second), r.speed_of_light * 100,
+        duration(r.seconds_left));
+    for (int i = 0; i < kParts; ++i) times_.seconds[static_cast<size_t>(i)] += r.times.seconds[static_cast<size_t>(i)];
+    seconds_ += r.seconds;
+    if (r.log) message(line);
+    else status(line);
+    if (profile_ && r.log) profile_line();
+  }
+  void evaluated(const EvalReport& r) override {
+    message(fmt::format("step {}  validation loss {:.4f}  perplexity {:.2f}", r.step, r.loss, std::exp(r.loss)));
+  }
+  void checkpointed(const std::string& path) override { message("saved    " + path); }
+
+ private:
+  void profile_line() {
+    std::string text = "         ";
+    for (int i = 0; i < kParts; ++i)
+      text += fmt::format("{} {:.1f} %  ", to_string(static_cast<Part>(i)), 100 * times_.seconds[static_cast<size_t>(i)] / seconds_);
+    message(text);
+    times_ = {};
+    seconds_ = 0;
+  }
+  bool profile_;
+  StepTimes times_;
+  double seconds_ = 0;
+};
+
+RunConfig resolve(const Options& o) {
+  RunConfig config;
+  if (!o.resume.empty()) {
+    const std::string path = o.resume + "/config.toml";
+    if (!std::filesystem::exists(path)) fail_data(fmt::format("cannot resume '{}': there is no config.toml in it", o.resume));
+    apply_toml(config, read_file(path), path);
+    config.out = o.resume;
+  } else if (!o.preset.empty()) {
+    config = load_preset(o.preset);
+  }
+  for (const std::string& path : o.configs) apply_toml(config, read_file(path), path);
+  for (const std::string& setting : o.settings) apply_setting(config, setting);
+  for (size_t i = 0; i < std::size(kFlags); ++i) {
+    if (o.flags[i].empty()) continue;
+    std::string value = o.flags[i][0];
+    const std::string key = kFlags[i].key;
+    if (key == "data.train" || key == "data.val") {
+      value = "[";
+      for (const std::string& path : o.flags[i]) value += (value.size() > 1 ? "," : "") + nlohmann::json(path).dump();
+      value += "]";
+    }
+    apply_setting(config, key + "=" + value);
+  }
+  if (o.tensorboard) config.log.tensorboard = true;
+  if (o.profile) config.log.profile = true;
+  if (!o.out.empty()) config.out = o.out;
+  if (config.out.empty()) config.out = default_run_name(config);
+  return config;
+}
+
+void run(const Options& o) {
+  if (o.preset.empty() && o.configs.empty() && o.settings.empty() && o.resume.empty() && o.flags[3].empty())
+    fail_usage("say what to train: --preset NAME (octavo presets lists them), --config FILE, --init DIR or --resume RUN");
+  if (!o.resume.empty() && !o.preset.empty()) fail_usage("--resume takes the model from the run; leave --preset away");
+  if (!o.resume.empty() && !o.out.empty()) fail_usage("--resume continues in the run's own directory; leave --out away");
+  const RunConfig config = resolve(o);
+  if (o.dry_run) {
+    const TrainStart start = plan_training(config);
+    message(fmt::format("model    {}", start.model));
+    memory_table(start);
+    fmt::print("{}", to_toml(config));
+    return;
+  }
+  Console console(config.log.profile);
+  const TrainResult result = train(config, !o.resume.empty(), console, stop_requested());
+  message(fmt::format("peak resident memory {}", bytes_text(peak_resident())));
+  if (result.interrupted) {
+    message(fmt::format("interrupted after step {}; continue with: octavo train --resume {}", result.steps, result.run));
+    exit_status() = static_cast<int>(ExitCode::interrupted);
+  }
+  nlohmann::ordered_json j;
+  j["run"] = result.run;
+  j["steps"] = result.steps;
+  j["interrupted"] = result.interrupted;
+  j["seconds"] = result.seconds;
+  if (result.last_eval.tokens > 0) {
+    j["val_loss"] = result.last_eval.loss;
+    j["val_perplexity"] = std::exp(result.last_eval.loss);
+  }
+  if (!result.final_directory.empty()) j["model"] = result.final_directory;
+  if (o.json) {
+    fmt::print("{}\n", j.dump());
+  } else if (!result.interrupted) {
+    if (result.last_eval.tokens > 0)
+      fmt::print("validation loss  {:.4f} (perplexity {:.2f})\n", result.last_eval.loss, std::exp(result.last_eval.loss));
+    fmt::print("model            {}\n", result.final_directory);
+  }
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c = app.add_subcommand("train", "Train a model, or continue a run");
+  c->add_option("--preset", o->preset, "Model and hyperparameters to start from (octavo presets)");
+  c->add_option("--config", o->configs, "TOML file over the preset; may be repeated")->allow_extra_args(false);
+  c->add_option("--set", o->settings, "key=value over the files, for instance optim.lr=3e-4; may be repeated")->allow_extra_args(false);
+  c->add_option("--out", o->out, "Run directory (default: runs/<time>-<preset>-<recipe>)");
+  c->add_option("--resume", o->resume, "Continue this run from its newest checkpoint");
+  o->flags.resize(std::size(kFlags));
+  const std::vector<ConfigKey> keys = config_keys(RunConfig());
+  for (size_t i = 0; i < std::size(kFlags); ++i) {
+    const auto key = std::find_if(keys.begin(), keys.end(), [&](const ConfigKey& k) { return k.key == kFlags[i].key; });
+    std::string name = kFlags[i].name;
+    if (name == "--lr") name = "--lr,--learning-rate";
+    if (name == "--micro-batch") name = "--micro-batch,--batch-size";
+    if (name == "--steps") name = "--steps,--max-steps";
+    CLI::Option* option = c->add_option(name, o->flags[i], key->help + " [" + key->key + "]");
+    if (key->type != "list of text") option->expected(1);
+    option->type_name(key->type == "text" || key->type == "list of text" ? "TEXT" : "NUMBER");
+  }
+  c->add_flag("--tensorboard", o->tensorboard, "Write TensorBoard events into RUN/tb");
+  c->add_flag("--profile", o->profile, "Show where the time of a step goes");
+  c->add_flag("--dry-run", o->dry_run, "Print the memory table and the resolved configuration, and stop");
+  c->add_flag("--json", o->json, "Print the result as one JSON object");
+  c->footer(
+      "Precedence: preset < --config < --set < flags. SIGINT and SIGTERM save a checkpoint first.\n"
+      "Examples:\n"
+      "  octavo train --preset gpt-mini --train-data data/book --out runs/a\n"
+      "  octavo train --preset llama-mini --train-data data/book --recipe bf16 --steps 200 --seed 2\n"
+      "  octavo train --resume runs/a");
+  c->callback([o] { run(*o); });
+}
+
+}  // namespace octavo

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/infer/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "octavo/base/error.h"
+#include "octavo/io/hf_model.h"
+#include "octavo/recipe/recipe_file.h"
+
+namespace octavo {
+namespace fs = std::filesystem;
+
+std::string model_directory(const std::string& directory) {
+  if (fs::exists(directory + "/config.json")) return directory;
+  if (fs::exists(directory + "/final/config.json")) return directory + "/final";
+  if (!fs::is_directory(directory)) fail_data(fmt::format("no model at '{}': there is no such directory", directory));
+  if (fs::exists(directory + "/checkpoints"))
+    fail_data(fmt::format("run '{}' has not finished: give one of {}/checkpoints, or continue it with octavo train --resume {}", directory,
+                          directory, directory));
+  fail_data(fmt::format("no model at '{}': there is no config.json in it", directory));
+}
+
+LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits, bool need_tokenizer, ThreadPool& pool) {
+  const std::string path = model_directory(directory);
+  const ModelConfig config = read_hf_config(path);
+  LoadedModel loaded;
+  try {
+    loaded.tokenizer = load_tokenizer(path);
+  } catch (const Error&) {
+    if (need_tokenizer) throw;
+  }
+  if (loaded.tokenizer && loaded.tokenizer->vocab_size() > config.vocab_size)
+    fail_data(fmt::format("{}: the tokenizer has {} tokens, the model {}: they do not belong together", path,
+                          loaded.tokenizer->vocab_size(), config.vocab_size));
+  limits.cache = std::min(limits.cache, config.context);
+  limits.seq = std::min(limits.seq, config.context);
+  if (limits.cache > 0) limits.seq = std::min(limits.seq, limits.cache);
+  loaded.model = std::make_unique<Transformer>(config, load_recipe(recipe), Purpose::inference, pool);
+  loaded.model->allocate(limits);
+  load_hf_weights(path, *loaded.model);
+  return loaded;
+}
+
+}  // namespace octavo

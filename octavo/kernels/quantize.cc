@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/kernels/quantize.h"
+
+#include "octavo/kernels/quantize_stats.h"
+#include "octavo/kernels/registry.h"
+#include "octavo/kernels/rows.h"
+#include "octavo/numerics/decode.h"
+
+namespace octavo {
+namespace {
+
+/// Elements in one call of a row kernel; longer rows are cut, so that a single row keeps all threads busy.
+constexpr int64_t kSegment = 16384;
+
+/// A matrix cut into stretches of rows. Dense ones are taken as a single row when nothing changes from row to
+/// row.
+struct Segments {
+  int64_t rows, cols, per_row;
+
+  Segments(int64_t rows_, int64_t cols_, bool as_one_row) : rows(rows_), cols(cols_) {
+    if (as_one_row) {
+      cols *= rows;
+      rows = 1;
+    }
+    per_row = (cols + kSegment - 1) / kSegment;
+  }
+
+  /// fn(row, first column, count).
+  template <class Fn>
+  void for_each(ThreadPool& pool, Fn fn) const {
+    const int64_t grain = per_row > 1 ? 1 : rows_per_grain(cols);
+    pool.parallel_for(rows * per_row, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t first = i % per_row * kSegment;
+        fn(i / per_row, first, std::min(kSegment, cols - first));
+      }
+    });
+  }
+};
+
+CodeGrid grid_of(Format format, Overflow overflow) {
+  const FormatSpec s = spec(format);
+  assert(s.bits == 8 && s.has_sign);
+  const uint32_t infinity = overflow == Overflow::inf && s.has_inf() ? s.inf_code : s.nan_code;
+  return {.mantissa_bits = s.mantissa_bits,
+          .bias = s.bias,
+          .max_code = s.max_code,
+          .overflow_code = overflow == Overflow::saturate ? s.max_code : infinity,
+          .nan_code = s.nan_code,
+          .has_negative_zero = s.has_negative_zero,
+          .min_normal = min_normal(format),
+          .limit = 2 * max_finite(format)};
+}
+
+}  // namespace
+
+float amax(ConstMatrix x, ThreadPool& pool) {
+  const RowKernels& kernels = row_kernels();
+  SharedAmax largest;
+  Segments(x.rows, x.cols, x.stride == x.cols).for_each(pool, [&](int64_t r, int64_t first, int64_t count) {
+    largest.raise(kernels.amax(row_at(x, r, first), count));
+  });
+  return largest.value();
+}
+
+void row_amax(ConstMatrix x, float* out, ThreadPool& pool) {
+  const RowKernels& kernels = row_kernels();
+  pool.parallel_for(x.rows, rows_per_grain(x.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) out[r] = float_from_bits(kernels.amax(row_at(x, r), x.cols));
+  });
+}
+
+void quantize(const QuantizeArgs& args, ThreadPool& pool) {
+  const ConstMatrix& x = args.x;
+  const Matrix& codes = args.codes;
+  assert(x.rows == codes.rows && x.cols == codes.cols);
+  const RowKernels& kernels = row_kernels();
+  const bool plain = is_fp32_or_bf16(codes.format);
+  const CodeGrid grid = plain ? CodeGrid{} : grid_of(codes.format, args.overflow);
+  const bool as_one_row = x.stride == x.cols && codes.stride == x.cols && !args.scale_per_row;
+  SharedAmax largest;
+  Segments(x.rows, x.cols, as_one_row).for_each(pool, [&](int64_t r, int64_t first, int64_t count) {
+    if (plain) {
+      largest.raise(kernels.convert(row_at(x, r, first), row_at(codes, r, first), count));
+      return;
+    }
+    const QuantizeRow row{.x = row_at(x, r, first),
+                          .codes = reinterpret_cast<uint8_t*>(codes.row(r)) + first,
+                          .cols = count,
+                          .scale = args.scale ? args.scale[args.scale_per_row ? r : 0] : 1.0f,
+                          .rounding = static_cast<int>(args.rounding),
+                          .seed = args.seed,
+                          .first_index = static_cast<uint64_t>(r * x.cols + first)};
+    largest.raise(kernels.quantize(row, grid));
+  });
+  if (args.amax) *args.amax = largest.value();
+  if (args.stats) add_quantize_stats(args, pool);
+}
+
+void dequantize(ConstMatrix codes, const float* scale, bool scale_per_row, Matrix out, ThreadPool& pool) {
+  const RowKernels& kernels = row_kernels();
+  const bool plain = is_fp32_or_bf16(codes.format);
+  assert(!plain || !scale);
+  const float* table = plain ? nullptr : decode_table(codes.format);
+  const bool as_one_row = codes.stride == codes.cols && out.stride == codes.cols && !scale_per_row;
+  Segments(codes.rows, codes.cols, as_one_row).for_each(pool, [&](int64_t r, int64_t first, int64_t count) {
+    if (plain) {
+      kernels.convert(row_at(codes, r, first), row_at(out, r, first), count);
+      return;
+    }
+    const float factor = scale ? scale[scale_per_row ? r : 0] : 1.0f;
+    kernels.dequantize(reinterpret_cast<const uint8_t*>(codes.row(r)) + first, table, factor,
+                       row_at(out, r, first), count);
+  });
+}
+
+}  // namespace octavo

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
+#include "octavo/kernels/ref/rows_ref.h"
+
+namespace octavo {
+
+uint32_t norm_forward_ref(NormForwardRow& row) {
+  ConstRow x = row.x;
+  if (row.residual.data) {
+    for (int64_t i = 0; i < row.cols; ++i) put(row.sum, i, double{get(row.x, i)} + get(row.residual, i));
+    x = {row.sum.data, row.sum.bf16};
+  }
+  const double n = static_cast<double>(row.cols);
+  double mean = 0, square = 0;
+  if (!row.rms) {
+    for (int64_t i = 0; i < row.cols; ++i) mean += get(x, i);
+    mean /= n;
+  }
+  for (int64_t i = 0; i < row.cols; ++i) square += (get(x, i) - mean) * (get(x, i) - mean);
+  const double rstd = 1 / std::sqrt(square / n + row.eps);
+  uint32_t amax = 0;
+  for (int64_t i = 0; i < row.cols; ++i) {
+    const double y = (get(x, i) - mean) * rstd * row.gamma[i] + (row.beta ? row.beta[i] : 0);
+    amax = std::max(amax, magnitude_bits(put(row.y, i, y)));
+  }
+  row.mean = static_cast<float>(mean);
+  row.rstd = static_cast<float>(rstd);
+  return amax;
+}
+
+// With h = (x - mean) rstd and g = dy gamma: dx = rstd (g - avg(g) - h avg(g h)); RMSNorm has no mean and no
+// avg(g).
+void norm_backward_ref(const NormBackwardRow& row) {
+  const double mean = row.rms ? 0 : row.mean, rstd = row.rstd, n = static_cast<double>(row.cols);
+  const auto h = [&](int64_t i) { return (get(row.x, i) - mean) * rstd; };
+  const auto g = [&](int64_t i) { return double{get(row.dy, i)} * row.gamma[i]; };
+  double avg_g = 0, avg_gh = 0;
+  for (int64_t i = 0; i < row.cols; ++i) {
+    const float dy = get(row.dy, i);
+    avg_g += g(i);
+    avg_gh += g(i) * h(i);
+    row.dgamma[i] = static_cast<float>(row.dgamma[i] + dy * h(i));
+    if (row.dbeta) row.dbeta[i] += dy;
+  }
+  avg_g = row.rms ? 0 : avg_g / n;
+  avg_gh /= n;
+  for (int64_t i = 0; i < row.cols; ++i) {
+    const double dx = rstd * (g(i) - avg_g - h(i) * avg_gh);
+    put(row.dx, i, dx + (row.residual_grad.data ? get(row.residual_grad, i) : 0));
+  }
+}
+
+}  // namespace octavo

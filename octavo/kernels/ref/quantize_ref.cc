@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The encoding of numerics/encode.h, told by a CodeGrid.
+#include "octavo/base/rng.h"
+#include "octavo/kernels/ref/rows_ref.h"
+#include "octavo/numerics/encode.h"
+
+namespace octavo {
+namespace {
+
+/// A spec with an infinity as the overflow code, or with none, makes encode() do what the grid says.
+FormatSpec spec_of(const CodeGrid& grid) {
+  FormatSpec s{};
+  s.bits = 8;
+  s.mantissa_bits = grid.mantissa_bits;
+  s.exponent_bits = 7 - grid.mantissa_bits;
+  s.bias = grid.bias;
+  s.has_sign = true;
+  s.has_negative_zero = grid.has_negative_zero;
+  s.max_code = grid.max_code;
+  s.inf_code = grid.overflow_code;
+  s.nan_code = grid.nan_code;
+  return s;
+}
+
+}  // namespace
+
+uint32_t amax_ref(ConstRow x, int64_t cols) {
+  uint32_t amax = 0;
+  for (int64_t i = 0; i < cols; ++i) amax = std::max(amax, magnitude_bits(get(x, i)));
+  return amax;
+}
+
+uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid) {
+  const FormatSpec s = spec_of(grid);
+  const Rounding rounding = static_cast<Rounding>(row.rounding);
+  const Rng rng(row.seed);
+  uint32_t amax = 0;
+  for (int64_t i = 0; i < row.cols; ++i) {
+    const float x = get(row.x, i);
+    amax = std::max(amax, magnitude_bits(x));
+    const uint32_t random =
+        rounding == Rounding::stochastic ? rng.words(row.first_index + static_cast<uint64_t>(i))[0] : 0;
+    row.codes[i] = static_cast<uint8_t>(encode(s, x / row.scale, rounding, Overflow::inf, random));
+  }
+  return amax;
+}
+
+uint32_t convert_ref(ConstRow x, Row y, int64_t cols) {
+  uint32_t amax = 0;
+  for (int64_t i = 0; i < cols; ++i) {
+    const float value = get(x, i);
+    amax = std::max(amax, magnitude_bits(value));
+    if (y.bf16)
+      static_cast<uint16_t*>(y.data)[i] = bf16_from_float(value);
+    else
+      static_cast<float*>(y.data)[i] = value;
+  }
+  return amax;
+}
+
+void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols) {
+  for (int64_t i = 0; i < cols; ++i) put(y, i, table[codes[i]] * scale);
+}
+
+}  // namespace octavo

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/kernels/ref/rows_ref.h"
+
+namespace octavo {
+
+const RowKernels kRowKernelsRef = {
+    .name = "ref",
+    .amax = amax_ref,
+    .quantize = quantize_ref,
+    .convert = convert_ref,
+    .dequantize = dequantize_ref,
+    .norm_forward = norm_forward_ref,
+    .norm_backward = norm_backward_ref,
+    .activation_forward = activation_forward_ref,
+    .activation_backward = activation_backward_ref,
+    .rope = rope_ref,
+    .softmax_stats = softmax_stats_ref,
+    .softmax_apply = softmax_apply_ref,
+    .add = add_ref,
+    .accumulate = accumulate_ref,
+    .column_sum = column_sum_ref,
+    .sum_squares = sum_squares_ref,
+    .adamw = adamw_ref,
+};
+
+}  // namespace octavo

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reference variant of row_kernels.h: what the others are tested against. Arithmetic in double, rounded
+// once to FP32 and then to the output format, except where a function says otherwise.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "octavo/kernels/row_kernels.h"
+#include "octavo/numerics/bf16.h"
+#include "octavo/numerics/float_bits.h"
+
+namespace octavo {
+
+inline float get(ConstRow row, int64_t i) {
+  return row.bf16 ? bf16_to_float(static_cast<const uint16_t*>(row.data)[i])
+                  : static_cast<const float*>(row.data)[i];
+}
+inline float get(Row row, int64_t i) { return get(ConstRow{row.data, row.bf16}, i); }
+
+/// Returns the value as stored.
+inline float put(Row row, int64_t i, double value) {
+  const float x = static_cast<float>(value);
+  if (!row.bf16) return static_cast<float*>(row.data)[i] = x;
+  const uint16_t code = bf16_from_float(x);
+  static_cast<uint16_t*>(row.data)[i] = code;
+  return bf16_to_float(code);
+}
+
+/// See RowKernels.
+inline uint32_t magnitude_bits(float x) { return float_bits(x) & 0x7fffffff; }
+
+uint32_t amax_ref(ConstRow x, int64_t cols);
+uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid);
+uint32_t convert_ref(ConstRow x, Row y, int64_t cols);
+void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
+uint32_t norm_forward_ref(NormForwardRow& row);
+void norm_backward_ref(const NormBackwardRow& row);
+uint32_t activation_forward_ref(const ActivationForwardRow& row);
+void activation_backward_ref(ActivationBackwardRow& row);
+void rope_ref(Row x, int64_t heads, int64_t head_dim, const float* cos, const float* sin, bool inverse);
+void softmax_stats_ref(ConstRow x, int64_t cols, float* max, float* sum);
+void softmax_apply_ref(Row x, int64_t cols, float max, float factor);
+void add_ref(ConstRow a, ConstRow b, Row y, int64_t cols);
+void accumulate_ref(ConstRow x, float* sum, int64_t cols);
+void column_sum_ref(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
+double sum_squares_ref(const float* x, int64_t n);
+uint32_t adamw_ref(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
+                   int64_t n);
+
+extern const RowKernels kRowKernelsRef;
+
+}  // namespace octavo

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a variant (ref, avx2, avx512) of the element-wise kernels provides: functions on one row, or a stretch
+// of one, by one thread. Plain data only: the files compiled for an instruction set include this, and must
+// not bring along ordinary inline functions compiled with its flags.
+#pragma once
+#include <cstdint>
+
+namespace octavo {
+
+/// A row of fp32 or bf16 elements.
+struct ConstRow {
+  const void* data = nullptr;
+  bool bf16 = false;
+};
+struct Row {
+  void* data = nullptr;
+  bool bf16 = false;
+};
+
+/// An 8-bit format with a sign, and what to do beyond its end, as numbers. Codes are without the sign bit.
+struct CodeGrid {
+  int mantissa_bits = 0;
+  int bias = 0;
+  uint32_t max_code = 0;
+  uint32_t overflow_code = 0;  ///< what a larger code becomes
+  uint32_t nan_code = 0;
+  bool has_negative_zero = true;
+  float min_normal = 0;
+  float limit =
+      0;  ///< twice the largest number: where magnitudes may be cut without changing what they become
+};
+
+/// One row of codes. rounding is Rounding as a number: nearest_even, stochastic, truncate.
+struct QuantizeRow {
+  ConstRow x{};
+  uint8_t* codes = nullptr;
+  int64_t cols = 0;
+  float scale = 1;
+  int rounding = 0;
+  uint64_t seed = 0;         ///< stochastic: Philox key
+  uint64_t first_index = 0;  ///< stochastic: Philox counter of the first element
+};
+
+struct NormForwardRow {
+  bool rms = false;
+  int64_t cols = 0;
+  ConstRow x{}, residual{};  ///< residual.data == nullptr: none, and sum is not written
+  Row sum{}, y{};
+  const float* gamma = nullptr;
+  const float* beta = nullptr;
+  float eps = 0;
+  float mean = 0, rstd = 0;  ///< results
+};
+
+struct NormBackwardRow {
+  bool rms = false;
+  int64_t cols = 0;
+  ConstRow dy{}, x{}, residual_grad{};
+  const float* gamma = nullptr;
+  float mean = 0, rstd = 0;
+  Row dx{};
+  float* dgamma = nullptr;  ///< added to
+  float* dbeta = nullptr;   ///< added to, or none
+};
+
+/// kind is Activation as a number: gelu_tanh, gelu, relu, silu. up.data == nullptr: no gate.
+struct ActivationForwardRow {
+  int kind = 0;
+  int64_t cols = 0;
+  ConstRow x{}, up{};
+  Row y{};
+};
+struct ActivationBackwardRow {
+  int kind = 0;
+  int64_t cols = 0;
+  ConstRow dy{}, x{}, up{};
+  Row dx{}, dup{};
+  uint32_t amax_dx = 0, amax_dup = 0;  ///< results, bits
+};
+
+/// AdamWParams with the constants of a step worked out.
+struct AdamWStep {
+  float beta1 = 0, one_minus_beta1 = 0, beta2 = 0, one_minus_beta2 = 0;
+  float eps = 0, grad_scale = 1;
+  float decay = 1;          ///< 1 - lr * weight_decay
+  float step_size = 0;      ///< lr / bias_correction1
+  float inverse_root2 = 1;  ///< 1 / sqrt(bias_correction2); a factor, as a second division would be felt
+};
+
+/// Largest magnitudes travel as FP32 bits with the sign off: their unsigned maximum keeps a NaN.
+struct RowKernels {
+  const char* name;
+
+  uint32_t (*amax)(ConstRow x, int64_t cols);
+  uint32_t (*quantize)(const QuantizeRow& row, const CodeGrid& grid);  ///< returns the amax of x
+  uint32_t (*convert)(ConstRow x, Row y, int64_t cols);                ///< returns the amax of x
+  void (*dequantize)(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
+
+  uint32_t (*norm_forward)(NormForwardRow& row);  ///< returns the amax of y
+  void (*norm_backward)(const NormBackwardRow& row);
+  uint32_t (*activation_forward)(const ActivationForwardRow& row);  ///< returns the amax of y
+  void (*activation_backward)(ActivationBackwardRow& row);
+
+  /// heads * head_dim elements; cos and sin [head_dim / 2].
+  void (*rope)(Row x, int64_t heads, int64_t head_dim, const float* cos, const float* sin, bool inverse);
+
+  /// The largest element (NaN ignored) and the sum of exp(x - max).
+  void (*softmax_stats)(ConstRow x, int64_t cols, float* max, float* sum);
+  /// x = exp(x - max) * factor.
+  void (*softmax_apply)(Row x, int64_t cols, float max, float factor);
+
+  void (*add)(ConstRow a, ConstRow b, Row y, int64_t cols);  ///< y = a + b
+  void (*accumulate)(ConstRow x, float* sum, int64_t cols);  ///< sum += x
+  /// sum[c] += sum over rows of x[r][c]; rows are `stride` elements apart.
+  void (*column_sum)(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
+  double (*sum_squares)(const float* x, int64_t n);
+  /// Returns the amax of the new weights.
+  uint32_t (*adamw)(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
+                    int64_t n);
+};
+
+}  // namespace octavo

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// For the files that split element-wise work among threads; not for users of the kernels.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <cstdint>
+
+#include "octavo/kernels/row_kernels.h"
+#include "octavo/numerics/float_bits.h"
+#include "octavo/tensor/matrix.h"
+
+namespace octavo {
+
+/// Elements below which waking another thread costs more than it saves.
+inline constexpr int64_t kGrainElements = 8192;
+
+inline int64_t rows_per_grain(int64_t cols) {
+  return std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, cols));
+}
+
+inline bool is_fp32_or_bf16(Format format) { return format == Format::fp32 || format == Format::bf16; }
+
+/// Row r from column `first` on; an absent matrix gives an absent row.
+inline ConstRow row_at(const ConstMatrix& m, int64_t r, int64_t first = 0) {
+  if (!m.data) return {};
+  assert(is_fp32_or_bf16(m.format));
+  return {m.row(r) + first * bytes(m.format), m.format == Format::bf16};
+}
+inline Row row_at(const Matrix& m, int64_t r, int64_t first = 0) {
+  if (!m.data) return {};
+  assert(is_fp32_or_bf16(m.format));
+  return {m.row(r) + first * bytes(m.format), m.format == Format::bf16};
+}
+
+/// The largest magnitude over threads, as the bits row kernels return. A maximum does not depend on the
+/// order.
+class SharedAmax {
+ public:
+  void raise(uint32_t bits) {
+    uint32_t seen = bits_.load(std::memory_order_relaxed);
+    while (bits > seen && !bits_.compare_exchange_weak(seen, bits, std::memory_order_relaxed)) {
+    }
+  }
+  float value() const { return float_from_bits(bits_.load(std::memory_order_relaxed)); }
+
+ private:
+  std::atomic<uint32_t> bits_{0};
+};
+
+}  // namespace octavo

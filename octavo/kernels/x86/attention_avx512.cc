@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "octavo/kernels/attention_variants.h"
+#include "octavo/kernels/x86/simd_avx512.h"
+
+namespace octavo {
+namespace avx512 {
+namespace {
+#include "octavo/kernels/x86/attention-inl.h"
+#include "octavo/kernels/x86/attention_forward-inl.h"
+
+#include "octavo/kernels/x86/attention_backward-inl.h"
+#include "octavo/kernels/x86/attention_decode-inl.h"
+}  // namespace
+}  // namespace avx512
+
+constinit const AttentionVariant kAttentionAvx512 = {
+    avx512::kRowTile, avx512::forward_scratch, avx512::backward_scratch, avx512::forward, avx512::backward};
+
+}  // namespace octavo

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts the AVX-512 kernels share. Packing moves "words" of 32 bits: one FP32 value, or two BF16 values
+// that follow each other in k. Packed B is [word of k][nr], packed A keeps its rows, so both FP32 FMA and the
+// BF16 dot product run in the same loop: broadcast a word of A, multiply it with vectors of 16 words of B.
+// Everything here has internal linkage, as each including file is compiled for another instruction set.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "octavo/kernels/gemm_variant.h"
+
+namespace octavo {
+namespace {
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+/// Ones for the first n lanes, n clamped to [0, 64].
+inline uint64_t lanes(int64_t n) { return n >= 64 ? ~uint64_t{0} : n <= 0 ? 0 : (uint64_t{1} << n) - 1; }
+
+/// r[i] word j <-> r[j] word i.
+inline __attribute__((always_inline)) void transpose16(__m512i* r) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  // Now r[4g+j] holds, in lane L, column 4L+j of rows 4g..4g+3: a 4x4 transpose of lanes remains for each j.
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512i x = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x44),
+                  y = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xee);
+    const __m512i z = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x44);
+    const __m512i w = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xee);
+    t[j] = _mm512_shuffle_i32x4(x, z, 0x88);
+    t[4 + j] = _mm512_shuffle_i32x4(x, z, 0xdd);
+    t[8 + j] = _mm512_shuffle_i32x4(y, w, 0x88);
+    t[12 + j] = _mm512_shuffle_i32x4(y, w, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) r[i] = t[i];
+}
+
+// A reader of one element type (`Reader` below) has:
+//   kPerWord           elements of k in one word
+//   kBytes             of an element
+//   kAlong, kAcross    vectors of 16 words that one call reads
+//   along(p, n, out)   words of a k-contiguous row; n elements are there, zeros follow
+//   across(p, q, n, out)  words of kAcross * 16 columns; p is row k, q row k + 1 (null past the end)
+
+/// Blocks are too short for the hardware to see a stream, so packing asks for what comes a few kilobytes
+/// later. Beyond the operand that does nothing.
+inline void fetch(const char* p) { _mm_prefetch(p, _MM_HINT_T0); }
+
+/// Rows that are k-contiguous, kept as rows: word w of row r goes to out[(w / 16) * chunk + r * row + w %
+/// 16].
+template <class Reader>
+void pack_rows(const GemmPack& g, const Reader& reader, int64_t panel_rows, int64_t words, int64_t panel,
+               int64_t row, int64_t chunk) {
+  const char* data = static_cast<const char*>(g.data);
+  constexpr int64_t kStep = 16 * Reader::kPerWord;
+  for (int64_t r = 0; r < (g.rows + panel_rows - 1) / panel_rows * panel_rows; ++r) {
+    int32_t* out = static_cast<int32_t*>(g.out) + r / panel_rows * panel + r % panel_rows * row;
+    const char* p = data + r * g.stride * Reader::kBytes;
+    for (int64_t w = 0; w < words; w += 16 * Reader::kAlong) {
+      __m512i v[Reader::kAlong];
+      const int64_t k = w * Reader::kPerWord;
+      if (r < g.rows) {
+        fetch(p + (g.stride + k) * Reader::kBytes);
+        reader.along(p + k * Reader::kBytes, g.k - k, v);
+      } else {
+        for (auto& x : v) x = _mm512_setzero_si512();
+      }
+      for (int i = 0; i < Reader::kAlong && w + 16 * i < words; ++i)
+        _mm512_storeu_si512(out + (k / kStep + i) * chunk, v[i]);
+    }
+  }
+}
+
+/// Stored rows that run along m, to the same layout as pack_rows.
+template <class Reader>
+void pack_rows_transposed(const GemmPack& g, const Reader& reader, int64_t panel_rows, int64_t words,
+                          int64_t panel, int64_t row, int64_t chunk) {
+  const char* data = static_cast<const char*>(g.data);
+  const int64_t padded = (g.rows + panel_rows - 1) / panel_rows * panel_rows;
+  const int64_t line = g.stride * Reader::kBytes;
+  for (int64_t w = 0; w < words; w += 16) {
+    for (int64_t r = 0; r < padded; r += 16 * Reader::kAcross) {
+      __m512i v[Reader::kAcross][16];
+      for (int i = 0; i < 16; ++i) {
+        const int64_t k = (w + i) * Reader::kPerWord;
+        __m512i x[Reader::kAcross];
+        const char* p = k < g.k ? data + k * line + r * Reader::kBytes : nullptr;
+        const char* q = Reader::kPerWord == 2 && k + 1 < g.k ? p + line : nullptr;
+        for (int j = 0; p && j < Reader::kPerWord; ++j) fetch(p + (16 * Reader::kPerWord + j) * line);
+        reader.across(p, q, g.rows - r, x);
+        for (int j = 0; j < Reader::kAcross; ++j) v[j][i] = x[j];
+      }
+      for (int j = 0; j < Reader::kAcross && r + 16 * j < padded; ++j) {
+        transpose16(v[j]);
+        for (int i = 0; i < 16; ++i) {
+          const int64_t at = r + 16 * j + i;
+          if (at >= padded) break;
+          int32_t* out = static_cast<int32_t*>(g.out) + at / panel_rows * panel + at % panel_rows * row;
+          _mm512_storeu_si512(out + w / 16 * chunk, v[j][i]);
+        }
+      }
+    }
+  }
+}
+
+/// Stored rows that run along n: word w of column c goes to out[c / nr panels + w * nr + c % nr].
+template <class Reader>
+void pack_columns(const GemmPack& g, const Reader& reader, int64_t nr, int64_t words) {
+  const char* data = static_cast<const char*>(g.data);
+  const int64_t padded = (g.rows + nr - 1) / nr * nr;
+  const int64_t line = g.stride * Reader::kBytes;
+  for (int64_t w = 0; w < words; ++w) {
+    const int64_t k = w * Reader::kPerWord;
+    const char* p = k < g.k ? data + k * line : nullptr;
+    const char* q = Reader::kPerWord == 2 && k + 1 < g.k ? p + line : nullptr;
+    for (int64_t c = 0; c < padded; c += 16 * Reader::kAcross) {
+      __m512i x[Reader::kAcross];
+      for (int j = 0; p && j < Reader::kPerWord; ++j)
+        fetch(p + (16 * Reader::kPerWord + j) * line + c * Reader::kBytes);
+      reader.across(p ? p + c * Reader::kBytes : nullptr, q ? q + c * Reader::kBytes : nullptr, g.rows - c,
+                    x);
+      for (int j = 0; j < Reader::kAcross; ++j) {
+        const int64_t at = c + 16 * j;
+        if (at >= padded) break;
+        _mm512_store_si512(static_cast<int32_t*>(g.out) + at / nr * nr * words + w * nr + at % nr, x[j]);
+      }
+    }
+  }
+}
+
+/// k-contiguous rows, to the same layout as pack_columns.
+template <class Reader>
+void pack_columns_transposed(const GemmPack& g, const Reader& reader, int64_t nr, int64_t words) {
+  const char* data = static_cast<const char*>(g.data);
+  const int64_t padded = (g.rows + nr - 1) / nr * nr;
+  for (int64_t c = 0; c < padded; c += 16) {
+    int32_t* out = static_cast<int32_t*>(g.out) + c / nr * nr * words + c % nr;
+    for (int64_t w = 0; w < words; w += 16 * Reader::kAlong) {
+      const int64_t k = w * Reader::kPerWord;
+      __m512i v[Reader::kAlong][16];
+      for (int i = 0; i < 16; ++i) fetch(data + ((c + i) * g.stride + k) * Reader::kBytes + 512);
+      reader.along16(data + (c * g.stride + k) * Reader::kBytes, g.stride * Reader::kBytes, g.rows - c,
+                     g.k - k, v);
+      for (int j = 0; j < Reader::kAlong && w + 16 * j < words; ++j)
+        for (int i = 0; i < 16; ++i) _mm512_store_si512(out + (w + 16 * j + i) * nr, v[j][i]);
+    }
+  }
+}
+
+/// along16 for readers whose words are ready when loaded.
+template <class Reader>
+inline __attribute__((always_inline)) void along16_by_words(const Reader& reader, const char* p, int64_t line,
+                                                            int64_t rows, int64_t k, __m512i (*v)[16]) {
+  for (int i = 0; i < 16; ++i) {
+    v[0][i] = _mm512_setzero_si512();
+    if (i < rows) reader.along(p + i * line, k, &v[0][i]);
+  }
+  transpose16(v[0]);
+}
+
+/// R rows by V vectors of 16 columns over all words of a panel pair.
+template <class Dot, int R, int V>
+void multiply_tile(const int32_t* a, const int32_t* b, float* sum, int64_t sum_stride, int64_t words,
+                   bool first) {
+  __m512 acc[R][V];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v)
+      acc[r][v] = first ? _mm512_setzero_ps() : _mm512_load_ps(sum + r * sum_stride + 16 * v);
+  for (int64_t w = 0; w < words; ++w) {
+    __m512i bv[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) bv[v] = _mm512_load_si512(b + 16 * v);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const __m512i av = _mm512_set1_epi32(a[r * words + w]);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) acc[r][v] = Dot::run(acc[r][v], av, bv[v]);
+    }
+    b += 16 * V;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) _mm512_store_ps(sum + r * sum_stride + 16 * v, acc[r][v]);
+}
+
+/// All tiles of a block, 6 x 64.
+template <class Dot, int kPerWord>
+void multiply_block(const GemmMultiply& g) {
+  using Tile = void (*)(const int32_t*, const int32_t*, float*, int64_t, int64_t, bool);
+  constexpr Tile kTiles[] = {multiply_tile<Dot, 1, 4>, multiply_tile<Dot, 2, 4>, multiply_tile<Dot, 3, 4>,
+                             multiply_tile<Dot, 4, 4>, multiply_tile<Dot, 5, 4>, multiply_tile<Dot, 6, 4>};
+  const int64_t words = g.k / kPerWord;
+  for (int64_t n = 0; n < g.n; n += 64) {
+    const int32_t* b = static_cast<const int32_t*>(g.b) + n * words;
+    for (int64_t m = 0; m < g.m; m += 6) {
+      const int32_t* a = static_cast<const int32_t*>(g.a) + m * words;
+      kTiles[least(g.m - m, 6) - 1](a, b, g.sum + m * g.sum_stride + n, g.sum_stride, words, g.first);
+    }
+  }
+}
+
+inline __m512 widen_bf16(__m256i x) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+}
+
+/// Nearest even. By integers, because the conversion instruction flushes subnormals.
+inline __m256i round_to_bf16(__m512 x) {
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i y = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+  const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  const __m512i sign = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(0x8000));
+  y = _mm512_mask_or_epi32(y, nan, sign, _mm512_set1_epi32(0x7fc0));
+  return _mm512_cvtepi32_epi16(y);
+}
+
+void store_block(const GemmStore& g) {
+  for (int64_t r = 0; r < g.m; ++r) {
+    const float scale_a = g.alpha * (g.scale_a ? g.scale_a[g.scale_a_per_row ? r : 0] : 1.0f);
+    const bool per_column = g.scale_b && g.scale_b_per_row;
+    __m512 factor = _mm512_set1_ps(per_column ? scale_a : scale_a * (g.scale_b ? g.scale_b[0] : 1.0f));
+    const __m512 factor_a = factor;
+    const float* sum = g.sum + r * g.sum_stride;
+    float* c = static_cast<float*>(g.c) + r * g.c_stride;
+    uint16_t* h = static_cast<uint16_t*>(g.c) + r * g.c_stride;
+    for (int64_t n = 0; n < g.n; n += 16) {
+      const __mmask16 mask = static_cast<__mmask16>(lanes(least(g.n - n, 16)));
+      if (per_column) factor = _mm512_mul_ps(factor_a, _mm512_maskz_loadu_ps(mask, g.scale_b + n));
+      __m512 x = _mm512_mul_ps(_mm512_load_ps(sum + n), factor);
+      if (g.bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, g.bias + n));
+      if (g.c_is_bf16) {
+        if (g.accumulate) x = _mm512_add_ps(widen_bf16(_mm256_maskz_loadu_epi16(mask, h + n)), x);
+        _mm256_mask_storeu_epi16(h + n, mask, round_to_bf16(x));
+      } else {
+        if (g.accumulate) x = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c + n), x);
+        _mm512_mask_storeu_ps(c + n, mask, x);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace octavo

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Included inside an instruction set's namespace, after rows_common-inl.h.
+
+uint32_t norm_forward(NormForwardRow& row) {
+  const int64_t n = row.cols;
+  ConstRow x = row.x;
+  const bool rms = row.rms, summed = row.residual.data != nullptr;
+  // First pass: the addition, and the sum (layer) or the sum of squares (rms).
+  const F32 first = fold(
+      n, zero(),
+      [&](F32& acc, int64_t i, auto lanes) OCTAVO_LAMBDA {
+        F32 v = load(x, i, lanes);
+        if (summed) v = store(row.sum, i, v + load(row.residual, i, lanes), lanes);
+        acc = rms ? fma(v, v, acc) : acc + v;
+      },
+      JoinSums{});
+  if (summed) x = {row.sum.data, row.sum.bf16};
+  const float mean = rms ? 0.0f : sum(first) / static_cast<float>(n);
+  const F32 means = splat(mean);
+  float square = 0;
+  if (rms) {
+    square = sum(first);
+  } else {
+    square = sum(fold(
+        n, zero(),
+        [&](F32& acc, int64_t i, auto lanes) OCTAVO_LAMBDA {
+          const F32 d = used_or(load(x, i, lanes) - means, zero(), lanes);
+          acc = fma(d, d, acc);
+        },
+        JoinSums{}));
+  }
+  const float rstd = 1.0f / __builtin_sqrtf(square / static_cast<float>(n) + row.eps);
+  const F32 factor = splat(rstd);
+  const float* gamma = row.gamma;
+  const float* beta = row.beta;
+  U32 amax = splat(0u);
+  sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    const F32 h = (load(x, i, lanes) - means) * factor;
+    const F32 g = load(gamma + i, lanes);
+    const F32 y = beta ? fma(h, g, load(beta + i, lanes)) : h * g;
+    track(amax, store(row.y, i, y, lanes), lanes);
+  });
+  row.mean = mean;
+  row.rstd = rstd;
+  return largest(amax);
+}
+
+void norm_backward(const NormBackwardRow& row) {
+  const int64_t n = row.cols;
+  const F32 mean = splat(row.rms ? 0.0f : row.mean), rstd = splat(row.rstd);
+  const ConstRow x = row.x, dy = row.dy, residual = row.residual_grad;
+  const Row dx = row.dx;
+  const float* gamma = row.gamma;
+  float* dgamma = row.dgamma;
+  float* dbeta = row.dbeta;
+  const Two sums = fold(
+      n, Two{zero(), zero()},
+      [&](Two& acc, int64_t i, auto lanes) OCTAVO_LAMBDA {
+        const F32 d = load(dy, i, lanes), h = (load(x, i, lanes) - mean) * rstd;
+        const F32 g = d * load(gamma + i, lanes);
+        acc.first = acc.first + g;
+        acc.second = fma(g, h, acc.second);
+        store(dgamma + i, fma(d, h, load(dgamma + i, lanes)), lanes);
+        if (dbeta) store(dbeta + i, load(dbeta + i, lanes) + d, lanes);
+      },
+      JoinSums{});
+  const F32 average_g = splat(row.rms ? 0.0f : sum(sums.first) / static_cast<float>(n));
+  const F32 average_gh = splat(sum(sums.second) / static_cast<float>(n));
+  sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    const F32 h = (load(x, i, lanes) - mean) * rstd, g = load(dy, i, lanes) * load(gamma + i, lanes);
+    F32 d = rstd * fnma(h, average_gh, g - average_g);
+    if (residual.data) d = d + load(residual, i, lanes);
+    store(dx, i, d, lanes);
+  });
+}

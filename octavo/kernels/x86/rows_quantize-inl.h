@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Included inside an instruction set's namespace, after rows_common-inl.h. Bit for bit the encoding of
+// numerics/encode.h.
+
+uint32_t amax(ConstRow x, int64_t cols) {
+  return largest(fold(
+      cols, splat(0u),
+      [&](U32& acc, int64_t i, auto lanes) OCTAVO_LAMBDA { acc = max(acc, magnitude(load(x, i, lanes))); },
+      JoinLargest{}));
+}
+
+/// Sign, NaN and overflow around a rounded magnitude.
+template <bool kNegativeZero>
+OCTAVO_SIMD U32 finish_code(U32 code, F32 v, const CodeGrid& g) {
+  code = select(splat(g.max_code) < code, splat(g.overflow_code), code);
+  code = select(is_nan(v), splat(g.nan_code), code);
+  const U32 sign = (bits(v) >> 24) & splat(0x80u);
+  // Without -0, NaN is where it would be: nan_code 0x80 has the sign bit anyway, and 0 must stay 0.
+  if (kNegativeZero) return code | sign;
+  return select(is_nan(v), code, select(code == splat(0u), code, code | sign));
+}
+
+/// To nearest even, in floating point: 2^(23 - mantissa bits) times the power of two below |v| is added,
+/// which leaves |v| in units of the last place of the target in the low bits of the sum. The power does not
+/// go below the smallest normal number, which gives the subnormal grid. No intermediate is an FP32 subnormal
+/// (they are slow on many CPUs).
+template <int kMantissaBits, bool kNegativeZero>
+OCTAVO_SIMD U32 code_nearest(F32 v, const CodeGrid& g) {
+  constexpr int kDropped = 23 - kMantissaBits;
+  const F32 size = min(abs(v), splat(g.limit));
+  const U32 power = bits(max(size, splat(g.min_normal))) & splat(0x7f800000u);
+  const U32 magic = power + splat(uint32_t{kDropped} << 23);
+  const U32 units = bits(size + from_bits(magic)) - magic;
+  const U32 octave = (power >> kDropped) - splat(static_cast<uint32_t>(128 - g.bias) << kMantissaBits);
+  return finish_code<kNegativeZero>(units + octave, v, g);
+}
+
+/// Towards zero, or with `random` away from it with the probability of the fraction dropped. In integers: the
+/// 24-bit significand is shifted, and what falls out is compared as a fraction of 2^32 (see
+/// numerics/encode.h, point 4).
+template <class Random>
+OCTAVO_SIMD U32 code_with_fraction(F32 v, const CodeGrid& g, Random random) {
+  const U32 size = magnitude(v);
+  const U32 field = size >> 23;
+  const U32 subnormal = splat(0x00800000u);
+  const Mask is_subnormal = size < subnormal;
+  const U32 significand = select(is_subnormal, size, (size & splat(0x7fffffu)) | subnormal);
+  const U32 exponent = select(is_subnormal, splat(1u), field);
+  // Biased FP32 exponent of the smallest normal number of the target.
+  const U32 lowest = splat(static_cast<uint32_t>(128 - g.bias));
+  const Mask below = exponent < lowest;
+  const U32 missing = select(below, lowest - exponent, splat(0u));
+  const U32 octave = select(below, splat(0u), exponent - lowest);
+  const U32 dropped = missing + splat(static_cast<uint32_t>(23 - g.mantissa_bits));
+  const U32 kept = shift_right(significand, dropped);
+  // Shift counts beyond 31 give 0, so one of the two is it, or both agree.
+  const U32 fraction =
+      shift_left(significand, splat(32u) - dropped) | shift_right(significand, dropped - splat(32u));
+  const U32 up = select(fraction + random() < fraction, splat(1u), splat(0u));
+  const U32 code = (octave << g.mantissa_bits) + kept + up;
+  return g.has_negative_zero ? finish_code<true>(code, v, g) : finish_code<false>(code, v, g);
+}
+
+/// Philox4x32-10 of base/rng.h at counters first.., the first word of each.
+OCTAVO_SIMD U32 philox_words(uint64_t first, uint64_t seed) {
+  const U32 low_start = splat(static_cast<uint32_t>(first));
+  U32 c0 = low_start + iota();
+  const U32 carry = select(c0 < low_start, splat(1u), splat(0u));
+  U32 c1 = splat(static_cast<uint32_t>(first >> 32)) + carry, c2 = splat(0u), c3 = splat(0u);
+  uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    U32 high0, low0, high1, low1;
+    multiply_wide(c0, 0xD2511F53, &high0, &low0);
+    multiply_wide(c2, 0xCD9E8D57, &high1, &low1);
+    c0 = high1 ^ c1 ^ splat(k0);
+    c1 = low1;
+    c2 = high0 ^ c3 ^ splat(k1);
+    c3 = low0;
+    k0 += 0x9E3779B9;
+    k1 += 0xBB67AE85;
+  }
+  return c0;
+}
+
+template <class Encode>
+OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
+  // Dividing by a power of two is multiplying by its inverse. (2^-127 and below have bits in the mantissa
+  // field and are divided by: some have no finite inverse.)
+  uint32_t scale_bits = 0;
+  __builtin_memcpy(&scale_bits, &row.scale, 4);
+  const bool power = (scale_bits & 0x007fffff) == 0;
+  const F32 inverse = splat(1.0f / row.scale), scale = splat(row.scale);
+  uint8_t* codes = row.codes;
+  const int64_t cols = row.cols;
+  const auto pass = [&](const auto* x, auto divide) OCTAVO_LAMBDA {
+    // One accumulator: an integer maximum takes a single cycle, and registers are short.
+    U32 amax = splat(0u);
+    sweep(cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+      const F32 value = load(x + i, lanes);
+      amax = max(amax, magnitude(value));
+      store_low_byte(codes + i, encode(divide(value), i), lanes);
+    });
+    return largest(amax);
+  };
+  const auto multiply = [&](F32 v) OCTAVO_LAMBDA { return v * inverse; };
+  const auto divide = [&](F32 v) OCTAVO_LAMBDA { return v / scale; };
+  if (row.x.bf16) {
+    const uint16_t* x = static_cast<const uint16_t*>(row.x.data);
+    return power ? pass(x, multiply) : pass(x, divide);
+  }
+  const float* x = static_cast<const float*>(row.x.data);
+  return power ? pass(x, multiply) : pass(x, divide);
+}
+
+template <int kMantissaBits, bool kNegativeZero>
+uint32_t quantize_nearest(const QuantizeRow& row, const CodeGrid& grid_in_memory) {
+  const CodeGrid g = grid_in_memory;  // the codes written might alias it, for all the compiler knows
+  return quantize_with(
+      row, [&](F32 v, int64_t) OCTAVO_LAMBDA { return code_nearest<kMantissaBits, kNegativeZero>(v, g); });
+}
+
+uint32_t quantize(const QuantizeRow& row, const CodeGrid& grid_in_memory) {
+  const CodeGrid g = grid_in_memory;
+  switch (row.rounding) {
+    case 0:
+      if (g.mantissa_bits == 3)
+        return g.has_negative_zero ? quantize_nearest<3, true>(row, g) : quantize_nearest<3, false>(row, g);
+      return g.has_negative_zero ? quantize_nearest<2, true>(row, g) : quantize_nearest<2, false>(row, g);
+    case 1:
+      return quantize_with(row, [&](F32 v, int64_t i) OCTAVO_LAMBDA {
+        return code_with_fraction(v, g, [&]() OCTAVO_LAMBDA {
+          return philox_words(row.first_index + static_cast<uint64_t>(i), row.seed);
+        });
+      });
+    default:
+      return quantize_with(row, [&](F32 v, int64_t) OCTAVO_LAMBDA {
+        return code_with_fraction(v, g, []() OCTAVO_LAMBDA { return splat(0u); });
+      });
+  }
+}
+
+uint32_t convert(ConstRow x, Row y, int64_t cols) {
+  U32 amax = splat(0u);
+  sweep(cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    const F32 value = load(x, i, lanes);
+    amax = max(amax, magnitude(value));
+    store(y, i, value, lanes);
+  });
+  return largest(amax);
+}
+
+void dequantize(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols) {
+  sweep(cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    store(y, i, lookup(table, load(codes + i, lanes)) * splat(scale), lanes);
+  });
+}

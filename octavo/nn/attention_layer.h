@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Self-attention with its projections: one fused qkv matrix (GPT-2) or separate ones (Llama), rotary positions where the family has them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "octavo/nn/batch.h"
+#include "octavo/nn/linear.h"
+#include "octavo/nn/model_config.h"
+
+namespace octavo {
+
+/// cos and sin of every position: [context, head_dim / 2] each.
+struct RopeTables {
+  std::vector<float> cos, sin;
+  static RopeTables make(const ModelConfig& config);
+};
+
+/// Kept between forward and backward.
+struct AttentionSaved {
+  SavedOperand input;   ///< codes of the normed stream
+  SavedOperand output;  ///< codes of the attention output
+  Matrix qkv;           ///< [rows, qkv_width] in the activation format, after rotation
+  Matrix heads_out;     ///< [rows, q_width]; shares memory with `output` where that is not converted
+  float* lse = nullptr; ///< [batch, heads, seq]
+
+  Arena::Block qkv_block, heads_out_block, lse_block;
+};
+
+class AttentionLayer {
+ public:
+  AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build, const RopeTables* rope);
+
+  AttentionSaved make_saved(const Build& build) const;
+  void plan(Arena& arena, AttentionSaved& saved, int64_t rows) const;
+  void bind(const Arena& arena, AttentionSaved& saved, int64_t rows) const;
+  std::vector<Linear*> linears();
+
+  /// y [rows, width] from saved.input. With a cache, keys and values of the batch are appended to it first.
+  void forward(Pass& pass, const Batch& batch, AttentionSaved& saved, KvCache* cache, Matrix y) const;
+  /// dx (overwritten) from dy.
+  void backward(Pass& pass, const Batch& batch, ConstMatrix dy, AttentionSaved& saved, Matrix dx) const;
+
+ private:
+  AttentionShape shape(const Batch& batch) const;
+  void rotate(Pass& pass, const Batch& batch, Matrix qkv, bool inverse) const;
+
+  std::string prefix_;
+  const ModelConfig& config_;
+  Format activation_;
+  const RopeTables* rope_;
+  std::vector<Linear> qkv_;  ///< one fused, or q, k, v
+  Linear out_;
+};
+
+/// Columns [first, first + count) of a view.
+inline Matrix columns_of(const Matrix& m, int64_t first, int64_t count) {
+  return {static_cast<std::byte*>(m.data) + first * bytes(m.format), m.format, m.rows, count, m.stride};
+}
+
+}  // namespace octavo

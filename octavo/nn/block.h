@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// One transformer block: stream += attention(norm(stream)); stream += mlp(norm(stream)). The branch a half produces is added to
+// the stream by the norm that comes next, in the same pass over memory.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "octavo/nn/attention_layer.h"
+#include "octavo/nn/mlp.h"
+#include "octavo/nn/norm_layer.h"
+
+namespace octavo {
+
+struct BlockSaved {
+  NormSaved norm1, norm2;
+  AttentionSaved attention;
+  MlpSaved mlp;
+};
+
+class Block {
+ public:
+  Block(const std::string& prefix, const ModelConfig& config, const Build& build, const RopeTables* rope);
+
+  BlockSaved make_saved(const Build& build) const;
+  void plan(Arena& arena, BlockSaved& saved, int64_t rows) const;
+  void bind(const Arena& arena, BlockSaved& saved, int64_t rows) const;
+  std::vector<Linear*> linears();
+
+  /// In: the stream and the branch that is to be added to it (data == nullptr: none). Out: saved.norm2.stream is the stream, and
+  /// `branch` [rows, width] holds the MLP's output, not yet added. `branch` may be the incoming one.
+  void forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in, BlockSaved& saved, KvCache* cache,
+               Matrix branch) const;
+  /// dstream: gradient of the loss by (stream + branch) on the way in, by the incoming (stream + branch) on the way out.
+  void backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream) const;
+
+ private:
+  const ModelConfig& config_;
+  Format format_;
+  NormLayer norm1_;
+  AttentionLayer attention_;
+  NormLayer norm2_;
+  Mlp mlp_;
+};
+
+}  // namespace octavo

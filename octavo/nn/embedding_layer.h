@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Token (and learned position) embeddings at one end, final norm, LM head and loss at the other; they may share a matrix.
+#pragma once
+#include <memory>
+
+#include "octavo/nn/batch.h"
+#include "octavo/nn/linear.h"
+#include "octavo/nn/model_config.h"
+#include "octavo/nn/norm_layer.h"
+
+namespace octavo {
+
+class EmbeddingLayer {
+ public:
+  EmbeddingLayer(const ModelConfig& config, const Build& build);
+  Parameter& table() { return *table_; }
+  /// Where lookups read: a compute copy of its own, or the LM head's when it holds the same numbers.
+  void read_from(Weight& weight) { source_ = &weight; }
+  Weight& own() { return own_; }
+  bool shares() const { return source_ != &own_; }
+
+  void forward(Pass& pass, const Batch& batch, Matrix out) const;
+  void backward(Pass& pass, const Batch& batch, ConstMatrix dout) const;
+
+ private:
+  Parameter* table_;
+  Parameter* positions_ = nullptr;
+  Weight own_;
+  const Weight* source_;
+};
+
+/// Sums over the counted targets of a batch.
+struct LossSum {
+  double loss = 0;     ///< natural units
+  int64_t tokens = 0;  ///< targets that count
+};
+
+class Head {
+ public:
+  /// `tied`: the embedding's parameter, or nullptr.
+  Head(const ModelConfig& config, const Build& build, Parameter* tied);
+  Linear& linear() { return linear_; }
+
+  void plan(Arena& arena, int64_t rows);
+  void bind(const Arena& arena, int64_t rows);
+
+  /// Final norm of (stream + branch); what loss() and logits() read.
+  void normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch);
+  /// Loss of every row against targets[rows]; with `dstream` also the whole backward pass of the head, gradients times grad_scale.
+  /// Logits exist for a limited number of rows at a time, never for all of a long batch.
+  LossSum loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream);
+  /// Logits of chosen rows of the last normalize(), widened to FP32: out [count, vocab].
+  void logits(Pass& pass, const int64_t* rows, int64_t count, float* out);
+
+ private:
+  const ModelConfig& config_;
+  Format format_;
+  NormLayer norm_;
+  Linear linear_;
+  NormSaved saved_;
+  SavedOperand input_;
+  Arena::Block losses_block_;
+  float* losses_ = nullptr;
+};
+
+}  // namespace octavo

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/nn/linear.h"
+
+#include <fmt/format.h>
+
+#include "octavo/base/error.h"
+#include "octavo/kernels/vector.h"
+
+namespace octavo {
+namespace {
+
+Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, ParameterSet& parameters) {
+  Parameter p;
+  p.name = name + ".weight";
+  p.rows = shape.out;
+  p.cols = shape.in;
+  p.init = Init::normal;
+  p.init_std = shape.init_std;
+  p.decay = true;
+  p.transposed_on_disk = shape.transposed_on_disk;
+  return parameters.add(p);
+}
+
+}  // namespace
+
+Linear::Linear(const std::string& name, const Shape& shape, const Build& build, Parameter* tied)
+    : name_(name),
+      shape_(shape),
+      specs_(build.recipe.linear(name, build.block, build.blocks)),
+      weight_(tied ? *tied : add_matrix(name, shape, build.parameters),
+              OperandSlot(name, "gemm.weight", specs_.fprop_weight, build.scaler)),
+      grad_(name, "gemm.grad_output", specs_.dgrad_grad_output, build.scaler) {
+  if (!shape.bias) return;
+  Parameter bias;
+  bias.name = name + ".bias";
+  bias.cols = shape.out;
+  bias_ = &build.parameters.add(bias);
+}
+
+void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
+  GemmArgs args;
+  args.m = y.rows;
+  args.n = shape_.out;
+  args.k = shape_.in;
+  args.a = gemm_operand(x, true);
+  args.b = gemm_operand(weight_.get(), true);
+  args.c = y.data;
+  args.c_format = y.format;
+  args.c_stride = y.stride;
+  args.bias = bias_ ? bias_->value : nullptr;
+  pass.gemm(args);
+}
+
+void Linear::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx,
+                      bool accumulate_dx) const {
+  if (bias_) pass.run(Part::quantize, [&](ThreadPool& pool) { column_sum(dy, bias_->grad, pool); });
+
+  const WorkspaceScope scope(pass.workspace);
+  ScaledTensor codes;
+  if (grad_.direct(dy.format)) {
+    codes.codes = {const_cast<void*>(dy.data), dy.format, dy.rows, dy.cols, dy.stride};
+  } else {
+    codes.codes = pass.temporary(grad_.format(), dy.rows, dy.cols);
+    codes.scales = pass.workspace.take<float>(static_cast<size_t>(grad_.scales(dy.rows, dy.cols)));
+    grad_.quantize(pass, dy, amax_dy, codes);
+  }
+
+  if (dx.data) {
+    GemmArgs args;
+    args.m = dy.rows;
+    args.n = shape_.in;
+    args.k = shape_.out;
+    args.a = gemm_operand(codes, true);
+    args.b = gemm_operand(weight_.get(), false);
+    args.c = dx.data;
+    args.c_format = dx.format;
+    args.c_stride = dx.stride;
+    args.accumulate = accumulate_dx;
+    pass.gemm(args);
+  }
+
+  GemmArgs args;
+  args.m = shape_.out;
+  args.n = shape_.in;
+  args.k = dy.rows;
+  args.a = gemm_operand(codes, false);
+  args.b = gemm_operand(x, false);
+  args.c = weight_.parameter->grad;
+  args.c_stride = shape_.in;
+  args.accumulate = true;
+  pass.gemm(args);
+}
+
+}  // namespace octavo

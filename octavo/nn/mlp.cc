@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/nn/mlp.h"
+
+#include <cmath>
+
+#include "octavo/nn/attention_layer.h"
+
+namespace octavo {
+namespace {
+
+std::vector<Linear> make_in(const std::string& prefix, const ModelConfig& c, const Build& build) {
+  std::vector<Linear> layers;
+  layers.reserve(2);
+  if (c.gated()) {
+    layers.emplace_back(prefix + ".gate_proj", Linear::Shape{c.width, c.ffn, false, c.init_std, false}, build);
+    layers.emplace_back(prefix + ".up_proj", Linear::Shape{c.width, c.ffn, false, c.init_std, false}, build);
+  } else {
+    layers.emplace_back(prefix + ".c_fc", Linear::Shape{c.width, c.ffn, true, c.init_std, true}, build);
+  }
+  return layers;
+}
+
+Linear::Shape down_shape(const ModelConfig& c) {
+  const double std = c.init_std / std::sqrt(2.0 * static_cast<double>(c.layers));
+  return {c.ffn, c.width, c.biases(), std, c.family == Family::gpt2};
+}
+
+}  // namespace
+
+Mlp::Mlp(const std::string& prefix, const ModelConfig& config, const Build& build)
+    : prefix_(prefix),
+      format_(build.recipe.wide()),
+      activation_(config.activation),
+      width_(config.width),
+      ffn_(config.ffn),
+      in_(make_in(prefix, config, build)),
+      down_(prefix + (config.gated() ? ".down_proj" : ".c_proj"), down_shape(config), build) {}
+
+MlpSaved Mlp::make_saved(const Build& build) const {
+  const std::string input_name = in_.size() == 1 ? in_[0].name() : prefix_ + ".gate_up";
+  return {SavedOperand(OperandSlot(input_name, "gemm.input", in_[0].input_spec(), build.scaler), format_),
+          SavedOperand(OperandSlot(down_.name(), "gemm.input", down_.input_spec(), build.scaler), format_), {}, {}};
+}
+
+void Mlp::plan(Arena& arena, MlpSaved& saved, int64_t rows) const {
+  saved.input.plan(arena, rows, width_);
+  saved.hidden.plan(arena, rows, ffn_);
+  const int64_t columns = ffn_ * static_cast<int64_t>(in_.size());
+  saved.pre_block = arena.reserve("activations", static_cast<size_t>(rows * columns * bytes(format_)));
+}
+
+void Mlp::bind(const Arena& arena, MlpSaved& saved, int64_t rows) const {
+  saved.input.bind(arena);
+  saved.hidden.bind(arena);
+  saved.pre = dense(arena.at<void>(saved.pre_block), format_, rows, ffn_ * static_cast<int64_t>(in_.size()));
+}
+
+std::vector<Linear*> Mlp::linears() {
+  std::vector<Linear*> all;
+  for (Linear& layer : in_) all.push_back(&layer);
+  all.push_back(&down_);
+  return all;
+}
+
+void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
+  const Matrix pre = rows_of(saved.pre, 0, y.rows);
+  for (size_t i = 0; i < in_.size(); ++i)
+    in_[i].forward(pass, saved.input.get(), columns_of(pre, static_cast<int64_t>(i) * ffn_, ffn_));
+
+  const WorkspaceScope scope(pass.workspace);
+  const SavedOperand::Draft hidden = saved.hidden.begin(pass, y.rows);
+  const ConstMatrix gate = columns_of(pre, 0, ffn_);
+  const ConstMatrix up = in_.size() == 2 ? columns_of(pre, ffn_, ffn_) : Matrix{};
+  pass.run(Part::activation,
+           [&](ThreadPool& pool) { activation_forward(activation_, gate, up, hidden.data, hidden.amax, pool); });
+  saved.hidden.finish(pass, hidden);
+  down_.forward(pass, saved.hidden.get(), y);
+}
+
+void Mlp::backward(Pass& pass, ConstMatrix dy, MlpSaved& saved, Matrix dx) const {
+  const WorkspaceScope scope(pass.workspace);
+  const Matrix dhidden = pass.temporary(format_, dy.rows, ffn_);
+  down_.backward(pass, dy, nullptr, saved.hidden.get(), dhidden, false);
+
+  const Matrix pre = rows_of(saved.pre, 0, dy.rows);
+  const bool gated = in_.size() == 2;
+  const ConstMatrix gate = columns_of(pre, 0, ffn_);
+  const ConstMatrix up = gated ? columns_of(pre, ffn_, ffn_) : Matrix{};
+  // The gradient of the gate takes the place of the hidden gradient; that of `up` needs room of its own.
+  const Matrix dup = gated ? pass.temporary(format_, dy.rows, ffn_) : Matrix{};
+  float* amax_gate = in_[0].wants_grad_amax() ? pass.new_amax() : nullptr;
+  float* amax_up = gated && in_[1].wants_grad_amax() ? pass.new_amax() : nullptr;
+  pass.run(Part::activation, [&](ThreadPool& pool) {
+    activation_backward(activation_, dhidden, gate, up, dhidden, dup, amax_gate, amax_up, pool);
+  });
+  in_[0].backward(pass, dhidden, amax_gate, saved.input.get(), dx, false);
+  if (gated) in_[1].backward(pass, dup, amax_up, saved.input.get(), dx, true);
+}
+
+}  // namespace octavo

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// The feed-forward half of a block: down(act(up(x))), or down(act(gate(x)) * up(x)).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "octavo/nn/linear.h"
+#include "octavo/nn/model_config.h"
+
+namespace octavo {
+
+struct MlpSaved {
+  SavedOperand input;   ///< codes of the normed stream
+  SavedOperand hidden;  ///< codes of the activation's output
+  Matrix pre;           ///< [rows, ffn] or, gated, [rows, 2 * ffn]: gate then up; in the activation format
+
+  Arena::Block pre_block;
+};
+
+class Mlp {
+ public:
+  Mlp(const std::string& prefix, const ModelConfig& config, const Build& build);
+
+  MlpSaved make_saved(const Build& build) const;
+  void plan(Arena& arena, MlpSaved& saved, int64_t rows) const;
+  void bind(const Arena& arena, MlpSaved& saved, int64_t rows) const;
+  std::vector<Linear*> linears();
+
+  void forward(Pass& pass, MlpSaved& saved, Matrix y) const;
+  /// dx (overwritten) from dy.
+  void backward(Pass& pass, ConstMatrix dy, MlpSaved& saved, Matrix dx) const;
+
+ private:
+  std::string prefix_;
+  Format format_;
+  Activation activation_;
+  int64_t width_, ffn_;
+  std::vector<Linear> in_;  ///< up, or gate and up
+  Linear down_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// LayerNorm or RMSNorm on the residual stream: adds the branch that comes in, keeps the sum for the backward pass.
+#pragma once
+#include <string>
+
+#include "octavo/nn/model_config.h"
+#include "octavo/nn/parameter.h"
+#include "octavo/nn/pass.h"
+
+namespace octavo {
+
+/// What the backward pass needs of one application of a norm: [rows] statistics and the stream after the addition.
+struct NormSaved {
+  Matrix stream;  ///< [rows, width]
+  float* mean = nullptr;
+  float* rstd = nullptr;
+
+  Arena::Block stream_block, mean_block, rstd_block;
+  void plan(Arena& arena, Format format, int64_t rows, int64_t width, bool layer_norm);
+  void bind(const Arena& arena, Format format, int64_t rows, int64_t width);
+};
+
+class NormLayer {
+ public:
+  /// Registers `prefix`.weight and, for LayerNorm, `prefix`.bias.
+  NormLayer(const std::string& prefix, const ModelConfig& config, ParameterSet& parameters);
+
+  /// saved.stream = stream + branch (branch.data == nullptr: the stream alone), y = norm(saved.stream). `amax`: of y, or none.
+  void forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y, float* amax) const;
+  /// dstream += d norm / d stream · dy. dgamma and dbeta accumulate.
+  void backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate) const;
+
+ private:
+  NormKind kind_;
+  float eps_;
+  Parameter* gamma_;
+  Parameter* beta_ = nullptr;
+};
+
+}  // namespace octavo

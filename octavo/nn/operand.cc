@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/nn/operand.h"
+
+#include "octavo/recipe/quantizer.h"
+
+namespace octavo {
+
+OperandSlot::OperandSlot(std::string tensor, std::string role, const RoleSpec& spec, Scaler& scaler)
+    : tensor_(std::move(tensor)), role_(std::move(role)), spec_(spec), slot_(scaler.add(tensor_ + ":" + role_, spec)) {}
+
+bool OperandSlot::wants_amax() const {
+  return spec_.granularity.kind == Granularity::tensor &&
+         (spec_.scaling.kind == ScalingKind::current || spec_.scaling.kind == ScalingKind::delayed);
+}
+
+void OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out) const {
+  out.granularity = spec_.granularity;
+  if (pass.planning()) return;
+  const PartTimer timer(pass.times, Part::quantize);
+  QuantizeRequest request;
+  request.x = x;
+  if (amax) request.amax = *amax;
+  request.seed = pass.rounding_seed(slot_);
+  const bool record = pass.records && carries_scale(spec_.format);
+  QuantizeStats stats;
+  if (record) request.stats = &stats;
+  quantize_tensor(pass.scaler, slot_, request, out, pass.pool);
+  if (!record) return;
+  TensorRecord line;
+  line.tensor = tensor_;
+  line.role = role_;
+  line.format = to_string(spec_.format);
+  line.amax = static_cast<double>(pass.scaler.last_amax(slot_));
+  fill_record(line, stats, pass.scaler.last_scale(slot_));
+  pass.records->push_back(line);
+}
+
+void SavedOperand::plan(Arena& arena, int64_t rows, int64_t cols) {
+  rows_ = rows;
+  cols_ = cols;
+  codes_block_ = arena.reserve("activations", static_cast<size_t>(rows * cols * bytes(slot_.format())));
+  if (!direct()) scales_block_ = arena.reserve("activations", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
+}
+
+void SavedOperand::bind(const Arena& arena) {
+  storage_ = dense(arena.at<void>(codes_block_), slot_.format(), rows_, cols_);
+  tensor_.scales = scales_block_.bytes ? arena.at<float>(scales_block_) : nullptr;
+}
+
+SavedOperand::Draft SavedOperand::begin(Pass& pass, int64_t rows, Matrix own) const {
+  if (direct()) return {rows_of(storage_, 0, rows), nullptr};
+  return {own.data ? own : pass.temporary(activation_, rows, cols_), slot_.wants_amax() ? pass.new_amax() : nullptr};
+}
+
+void SavedOperand::finish(Pass& pass, const Draft& draft) {
+  tensor_.codes = rows_of(storage_, 0, draft.data.rows);
+  if (!direct()) slot_.quantize(pass, draft.data, draft.amax, tensor_);
+}
+
+void Weight::plan(Arena& arena) {
+  if (reads_master()) return;
+  const int64_t rows = parameter->rows, cols = parameter->cols;
+  codes_block_ = arena.reserve("compute weights", static_cast<size_t>(rows * cols * bytes(slot_.format())));
+  scales_block_ = arena.reserve("compute weights", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
+}
+
+void Weight::bind(const Arena& arena) {
+  if (reads_master()) {
+    tensor_.codes = dense(parameter->value, Format::fp32, parameter->rows, parameter->cols);
+    return;
+  }
+  tensor_.codes = dense(arena.at<void>(codes_block_), slot_.format(), parameter->rows, parameter->cols);
+  tensor_.scales = arena.at<float>(scales_block_);
+}
+
+void Weight::refresh(Pass& pass) {
+  refresh_from(pass, parameter->value, parameter->amax >= 0 ? &parameter->amax : nullptr);
+}
+
+void Weight::refresh_from(Pass& pass, const float* values, const float* amax) {
+  if (!reads_master()) slot_.quantize(pass, dense(values, Format::fp32, parameter->rows, parameter->cols), amax, tensor_);
+}
+
+GemmOperand gemm_operand(const ScaledTensor& tensor, bool k_contiguous) {
+  GemmOperand operand;
+  operand.data = tensor.codes.data;
+  operand.format = tensor.codes.format;
+  operand.stride = tensor.codes.stride;
+  operand.k_contiguous = k_contiguous;
+  operand.scale = carries_scale(tensor.codes.format) ? tensor.scales : nullptr;
+  operand.scale_per_row = tensor.granularity.kind == Granularity::row;
+  return operand;
+}
+
+}  // namespace octavo

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/nn/transformer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "octavo/base/error.h"
+#include "octavo/recipe/recipe_file.h"
+
+namespace octavo {
+
+Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpose purpose, ThreadPool& pool)
+    : config_(config), recipe_(recipe), purpose_(purpose), pool_(pool) {
+  const std::vector<std::string> reasons = unsupported(recipe);
+  if (!reasons.empty()) fail_unsupported(fmt::format("recipe {}: {}", recipe.name, reasons.front()));
+  if (config_.family == Family::llama) rope_ = RopeTables::make(config_);
+
+  const int blocks = static_cast<int>(config_.layers);
+  const Build outside{recipe_, scaler_, parameters_, -1, blocks};
+  embedding_ = std::make_unique<EmbeddingLayer>(config_, outside);
+  blocks_.reserve(static_cast<size_t>(blocks));
+  const std::string prefix = config_.family == Family::gpt2 ? "transformer.h." : "model.layers.";
+  for (int i = 0; i < blocks; ++i) {
+    const Build inside{recipe_, scaler_, parameters_, i, blocks};
+    blocks_.emplace_back(prefix + std::to_string(i), config_, inside, config_.family == Family::llama ? &rope_ : nullptr);
+    saved_.push_back(blocks_.back().make_saved(inside));
+  }
+  if (purpose_ == Purpose::inference) saved_.erase(saved_.begin() + 1, saved_.end());
+  head_ = std::make_unique<Head>(config_, outside, config_.tied_head ? &embedding_->table() : nullptr);
+  if (config_.tied_head && head_->linear().weight().format() == recipe_.wide()) embedding_->read_from(head_->linear().weight());
+}
+
+std::vector<Weight*> Transformer::weights() {
+  std::vector<Weight*> all;
+  if (!embedding_->shares()) all.push_back(&embedding_->own());
+  for (Block& block : blocks_)
+    for (Linear* linear : block.linears()) all.push_back(&linear->weight());
+  all.push_back(&head_->linear().weight());
+  return all;
+}
+
+void Transformer::reserve(const Limits& limits) {
+  limits_ = limits;
+  const int64_t rows = limits.batch * limits.seq;
+  std::vector<const Parameter*> copied;  // matrices whose master inference can do without
+  for (Weight* weight : weights())
+    if (!weight->reads_master()) copied.push_back(weight->parameter);
+  for (Weight* weight : weights())
+    if (weight->reads_master()) std::erase(copied, weight->parameter);
+  parameters_.plan(arena_, purpose_, [&](const Parameter& p) {
+    return std::find(copied.begin(), copied.end(), &p) == copied.end();
+  });
+  for (Weight* weight : weights()) weight->plan(arena_);
+  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].plan(arena_, saved_[i], rows);
+  head_->plan(arena_, rows);
+  branch_block_ = arena_.reserve("activations", static_cast<size_t>(rows * config_.width * bytes(recipe_.wide())));
+  positions_block_ = arena_.reserve("activations", static_cast<size_t>(rows) * sizeof(int32_t));
+  if (purpose_ == Purpose::inference) {
+    logits_block_ = arena_.reserve("activations", static_cast<size_t>(limits.batch * config_.vocab_size) * sizeof(float));
+    const size_t cache_bytes = static_cast<size_t>(limits.batch * limits.cache * config_.kv_width() * bytes(recipe_.wide()));
+    for (int64_t i = 0; limits.cache > 0 && i < config_.layers; ++i)
+      cache_blocks_.emplace_back(arena_.reserve("kv cache", cache_bytes), arena_.reserve("kv cache", cache_bytes));
+  }
+}
+
+void Transformer::bind() {
+  const int64_t rows = limits_.batch * limits_.seq;
+  parameters_.bind(arena_);
+  for (Weight* weight : weights()) weight->bind(arena_);
+  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].bind(arena_, saved_[i], rows);
+  head_->bind(arena_, rows);
+  branch_ = dense(arena_.at<void>(branch_block_), recipe_.wide(), rows, config_.width);
+  cache_.clear();
+  for (const auto& [k, v] : cache_blocks_) {
+    const int64_t cache_rows = limits_.batch * limits_.cache;
+    cache_.push_back({dense(arena_.at<void>(k), recipe_.wide(), cache_rows, config_.kv_width()),
+                      dense(arena_.at<void>(v), recipe_.wide(), cache_rows, config_.kv_width()), limits_.cache, 0});
+  }
+}
+
+void Transformer::rehearse() {
+  workspace_ = Workspace();
+  pass_ = std::make_unique<Pass>(pool_, workspace_, scaler_);
+  bind();
+  for (Weight* weight : weights()) weight->refresh(*pass_);
+  Batch batch{limits_.batch, limits_.seq, nullptr, nullptr};
+  if (purpose_ == Purpose::training) {
+    train(batch, nullptr, 1.0f);
+  } else {
+    // A full pass, and one token after a full cache: whichever needs more scratch.
+    forward(batch, false);
+    head_->loss(*pass_, nullptr, batch.rows(), 1.0f, nullptr);
+    if (!cache_.empty()) {
+      for (KvCache& cache : cache_) cache.length = limits_.cache - limits_.seq;
+      forward(batch, true);
+      for (KvCache& cache : cache_) cache.length = limits_.cache - 1;
+      forward({limits_.batch, 1, nullptr, nullptr}, true);
+    }
+    head_->logits(*pass_, nullptr, limits_.batch, nullptr);
+  }
+  workspace_bytes_ = workspace_.high_water();
+}
+
+const Arena& Transformer::plan(const Limits& limits) {
+  if (limits.seq > config_.context)
+    fail_usage(fmt::format("sequence length {} is more than the model's context of {}", limits.seq, config_.context));
+  reserve(limits);
+  rehearse();
+  workspace_block_ = arena_.reserve("workspace", workspace_bytes_);
+  return arena_;
+}
+
+void Transformer::allocate(const Limits& limits) {
+  plan(limits);
+  arena_.commit();
+  bind();
+  workspace_ = Workspace(arena_.at<void>(workspace_block_), workspace_bytes_);
+}
+
+void Transformer::initialize(uint64_t seed) {
+  parameters_.initialize(seed, pool_);
+  refresh_weights();
+}
+
+void Transformer::set_parameter(Parameter& parameter, const float* values) {
+  if (parameter.value) std::copy(values, values + parameter.size(), parameter.value);
+  parameter.amax = -1;
+  for (Weight* weight : weights())
+    if (weight->parameter == &parameter) weight->refresh_from(*pass_, values, nullptr);
+}
+
+void Transformer::refresh_weights() {
+  for (Weight* weight : weights()) weight->refresh(*pass_);
+}
+
+void Transformer::forward(const Batch& batch, bool cached) {
+  const int64_t rows = batch.rows();
+  const Matrix first = rows_of(saved_[0].norm1.stream, 0, rows), branch = rows_of(branch_, 0, rows);
+  embedding_->forward(*pass_, batch, first);
+  ConstMatrix stream = first, branch_in;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    BlockSaved& saved = saved_[saved_.size() == 1 ? 0 : i];
+    blocks_[i].forward(*pass_, batch, stream, branch_in, saved, cached ? &cache_[i] : nullptr, branch);
+    stream = rows_of(saved.norm2.stream, 0, rows);
+    branch_in = branch;
+  }
+  head_->normalize(*pass_, stream, branch_in);
+}
+
+LossSum Transformer::train(const Batch& batch, const int32_t* targets, float grad_scale) {
+  forward(batch, false);
+  const WorkspaceScope scope(workspace_);
+  const Matrix dstream = pass_->temporary(recipe_.wide(), batch.rows(), config_.width);
+  const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream);
+  for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(*pass_, batch, saved_[i], dstream);
+  embedding_->backward(*pass_, batch, dstream);
+  return sum;
+}
+
+LossSum Transformer::evaluate(const Batch& batch, const int32_t* targets) {
+  forward(batch, false);
+  return head_->loss(*pass_, targets, batch.rows(), 1.0f, nullptr);
+}
+
+void Transformer::reset_cache() {
+  for (KvCache& cache : cache_) cache.length = 0;
+}
+
+std::span<const float> Transformer::step(int64_t batch, int64_t seq, const int32_t* tokens) {
+  const int64_t length = cache_length();
+  if (batch > limits_.batch || seq > limits_.seq || length + seq > limits_.cache)
+    fail_usage(fmt::format("{} sequences of {} + {} tokens are more than the {} x {} this model was allocated for", batch, length, seq,
+                           limits_.batch, limits_.cache));
+  int32_t* positions = arena_.at<int32_t>(positions_block_);
+  for (int64_t r = 0; r < batch * seq; ++r) positions[r] = static_cast<int32_t>(length + r % seq);
+  forward({batch, seq, tokens, positions}, true);
+  for (KvCache& cache : cache_) cache.length += seq;
+  float* logits = arena_.at<float>(logits_block_);
+  std::vector<int64_t> last(static_cast<size_t>(batch));
+  for (int64_t b = 0; b < batch; ++b) last[static_cast<size_t>(b)] = (b + 1) * seq - 1;
+  head_->logits(*pass_, last.data(), batch, logits);
+  return {logits, static_cast<size_t>(batch * config_.vocab_size)};
+}
+
+}  // namespace octavo

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// A GPT-2 or Llama language model in the numbers of a recipe.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "octavo/nn/block.h"
+#include "octavo/nn/embedding_layer.h"
+#include "octavo/nn/model_config.h"
+#include "octavo/recipe/recipe.h"
+
+namespace octavo {
+
+/// How much a model is allocated for.
+struct Limits {
+  int64_t batch = 1, seq = 1;  ///< tokens of the largest pass
+  int64_t cache = 0;           ///< inference: rows of key/value cache a sequence
+};
+
+class Transformer {
+ public:
+  /// Throws unsupported, naming the role, when the recipe asks for what the engine cannot do. `pool` must outlive the model.
+  Transformer(const ModelConfig& config, const Recipe& recipe, Purpose purpose, ThreadPool& pool);
+  Transformer(const Transformer&) = delete;
+  Transformer& operator=(const Transformer&) = delete;
+
+  /// Plans by running one pass without data, then allocates once; memory().categories() is both plan and allocation.
+  void allocate(const Limits& limits);
+  /// The plan alone: no memory is taken.
+  const Arena& plan(const Limits& limits);
+  const Arena& memory() const { return arena_; }
+
+  const ModelConfig& config() const { return config_; }
+  const Recipe& recipe() const { return recipe_; }
+  const Limits& limits() const { return limits_; }
+  ParameterSet& parameters() { return parameters_; }
+  Scaler& scaler() { return scaler_; }
+  /// The pass whose timers and records the caller may read or set.
+  Pass& pass() { return *pass_; }
+
+  void initialize(uint64_t seed);
+  /// Sets one parameter from FP32 values; the compute copy follows at once, so a model for inference need not keep the master.
+  void set_parameter(Parameter& parameter, const float* values);
+  /// Compute copies of all masters. After initialize() and every optimizer step.
+  void refresh_weights();
+
+  /// Adds the gradients of (sum of the losses) * grad_scale.
+  LossSum train(const Batch& batch, const int32_t* targets, float grad_scale);
+  LossSum evaluate(const Batch& batch, const int32_t* targets);
+
+  /// Inference with the cache: appends batch.seq tokens to every sequence and returns FP32 logits of the last one of each,
+  /// [batch, vocab], valid until the next call. positions are filled in by the cache length.
+  std::span<const float> step(int64_t batch, int64_t seq, const int32_t* tokens);
+  int64_t cache_length() const { return cache_.empty() ? 0 : cache_[0].length; }
+  void reset_cache();
+
+ private:
+  void reserve(const Limits& limits);
+  void bind();
+  std::vector<Weight*> weights();
+  void forward(const Batch& batch, bool cached);
+  void rehearse();
+
+  ModelConfig config_;
+  Recipe recipe_;
+  Purpose purpose_;
+  ThreadPool& pool_;
+  Scaler scaler_;
+  ParameterSet parameters_;
+  RopeTables rope_;
+  std::unique_ptr<EmbeddingLayer> embedding_;
+  std::vector<Block> blocks_;
+  std::unique_ptr<Head> head_;
+  std::vector<BlockSaved> saved_;  ///< one a block in training, one for all in inference
+  std::vector<KvCache> cache_;
+
+  Limits limits_;
+  Arena arena_;
+  Arena::Block branch_block_, workspace_block_, logits_block_, positions_block_;
+  std::vector<std::pair<Arena::Block, Arena::Block>> cache_blocks_;
+  size_t workspace_bytes_ = 0;
+  Matrix branch_;
+  Workspace workspace_;
+  std::unique_ptr<Pass> pass_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/recipe/quantizer.h"
+
+#include <span>
+
+#include "octavo/base/error.h"
+
+namespace octavo {
+
+void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& request, ScaledTensor& out,
+                     ThreadPool& pool) {
+  const RoleSpec& spec = scaler.spec(slot);
+  const bool rows = spec.granularity.kind == Granularity::row;
+  if (!rows && spec.granularity.kind != Granularity::tensor)
+    fail_unsupported("'" + scaler.name(slot) + "' asks for scales per " + to_string(spec.granularity) +
+                     ", which are not implemented yet");
+  out.granularity = spec.granularity;
+
+  QuantizeArgs args;
+  args.x = request.x;
+  args.codes = out.codes;
+  args.rounding = spec.rounding;
+  args.overflow = spec.overflow;
+  args.seed = request.seed;
+  args.stats = request.stats;
+  if (!carries_scale(spec.format)) {
+    quantize(args, pool);
+    return;
+  }
+  args.scale = out.scales;
+  args.scale_per_row = rows;
+
+  if (rows) {
+    row_amax(request.x, out.scales, pool);
+    scaler.row_scales(slot, std::span(out.scales, static_cast<size_t>(request.x.rows)));
+    quantize(args, pool);
+    return;
+  }
+  std::optional<float> seen = request.amax;
+  if (scaler.needs_amax(slot) && !seen) seen = amax(request.x, pool);
+  out.scales[0] = scaler.scale_for(slot, seen.value_or(0.0f));
+  float measured = 0;
+  if (scaler.wants_observation(slot) && !seen) args.amax = &measured;
+  quantize(args, pool);
+  if (scaler.wants_observation(slot)) scaler.observe(slot, seen.value_or(measured));
+}
+
+}  // namespace octavo

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// A recipe: in which numbers a model is trained. Data, read from TOML; docs/recipes.md is the user's page.
+#pragma once
+#include <array>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "octavo/recipe/spec.h"
+
+namespace octavo {
+
+/// Every path a recipe can say something about. Group paths (gemm, gemm.input, gemm.wgrad, store, ...) are
+/// roles as well: they resolve to what their members inherit.
+enum class Role {
+  gemm,
+  gemm_weight,
+  gemm_input,
+  gemm_grad_output,
+  gemm_fprop,
+  gemm_dgrad,
+  gemm_wgrad,
+  gemm_fprop_input,
+  gemm_fprop_weight,
+  gemm_dgrad_grad_output,
+  gemm_dgrad_weight,
+  gemm_wgrad_grad_output,
+  gemm_wgrad_input,
+  gemm_output,  ///< also the recipe's wide format: what a layer kept out of 8 bits computes in
+  attention,
+  attention_q,
+  attention_k,
+  attention_v,
+  attention_p,
+  store,
+  store_master,
+  store_weight,
+  store_moment1,
+  store_moment2,
+  store_weight_grad,
+  store_activation,
+  store_kv_cache,
+  comm,
+  comm_weight_grad,
+  comm_weight,
+  comm_activation,
+  comm_activation_grad,
+};
+inline constexpr int kRoleCount = static_cast<int>(Role::comm_activation_grad) + 1;
+
+/// "gemm.fprop.input" for Role::gemm_fprop_input.
+std::string_view role_path(Role role);
+/// The role of a path, or nothing.
+std::optional<Role> find_role(std::string_view path);
+/// The paths a role is resolved from, weakest first, itself last:
+///   gemm.fprop.input   gemm, gemm.input, gemm.fprop, gemm.fprop.input     (the pass wins over the tensor)
+///   attention.q        gemm.output, attention, attention.q
+///   store.weight       store, store.master, store.weight
+///   store.activation   gemm, gemm.input, store, store.activation
+///   comm.weight_grad   store, store.weight_grad, comm, comm.weight_grad   (comm.* default to what is stored)
+std::span<const Role> role_chain(Role role);
+/// True for paths that only pass defaults on: gemm, its tensors and passes, attention, store, comm.
+bool is_group(Role role);
+
+/// The keys one table of a recipe file sets.
+struct RoleOverride {
+  std::optional<Format> format;
+  std::optional<GranularitySpec> granularity;
+  std::optional<Rounding> rounding;
+  std::optional<Overflow> overflow;
+  std::optional<ScalingKind> kind;
+  std::optional<bool> pow2;
+  std::optional<int> margin, exponent, window;
+  std::optional<Statistic> statistic;
+  std::optional<double> threshold;
+  std::optional<int> growth_steps;
+  std::optional<Reading> reading;
+  std::optional<Counting> count;
+  std::optional<AmaxGroup> amax_group;
+  friend bool operator==(const RoleOverride&, const RoleOverride&) = default;
+};
+
+/// What a GEMM sums in.
+enum class Accumulate { fp32, fp16, hopper13 };
+
+struct LayerRules {
+  std::vector<std::string> keep_high = {"lm_head", "embed", "norm"};  ///< globs, see matches_tensor()
+  int first_blocks_high = 0, last_blocks_high = 0;
+  friend bool operator==(const LayerRules&, const LayerRules&) = default;
+};
+
+enum class LossScaling { none, static_, dynamic };
+struct LossSpec {
+  LossScaling kind = LossScaling::none;
+  double factor = 1;  ///< static only
+  friend bool operator==(const LossSpec&, const LossSpec&) = default;
+};
+
+enum class ReduceSum { fp32, fp8_chain, fp8_tree };           ///< where partial sums of gradients are rounded
+enum class GradientDivision { pre, post, automatic, rsqrt };  ///< when the mean's 1/N is applied
+enum class SharedScale { min, max_amax };                     ///< how ranks agree on one scale
+struct ReduceSpec {
+  ReduceSum sum = ReduceSum::fp32;
+  GradientDivision gradient = GradientDivision::post;
+  SharedScale shared_scale = SharedScale::min;
+  friend bool operator==(const ReduceSpec&, const ReduceSpec&) = default;
+};
+
+struct OptimizerSpec {
+  bool stochastic_update = false;  ///< the master weight is rounded stochastically when it is stored
+  friend bool operator==(const OptimizerSpec&, const OptimizerSpec&) = default;
+};
+
+/// What one linear layer needs to know, asked for once at construction.
+struct LinearSpecs {
+  RoleSpec fprop_input, fprop_weight;
+  RoleSpec dgrad_grad_output, dgrad_weight;
+  RoleSpec wgrad_grad_output, wgrad_input;
+  Format output = Format::bf16;
+  Accumulate accumulate = Accumulate::fp32;
+  bool kept_high = false;  ///< by [layers]: all six operands are in `output`
+};
+
+class Recipe {
+ public:
+  std::string name, paper, description;
+  std::vector<std::string> deviations;  ///< from the paper, one sentence each
+  LayerRules layers;
+  LossSpec loss;
+  ReduceSpec reduce;
+  OptimizerSpec optimizer;
+  Accumulate accumulate = Accumulate::fp32;  ///< gemm.accumulate
+
+  /// The defaults: BF16 mixed precision with FP32 state.
+  Recipe();
+
+  const RoleSpec& role(Role r) const { return resolved_[static_cast<size_t>(r)]; }
+  /// By path; an unknown path is a usage error that names the nearest one.
+  const RoleSpec& role(std::string_view path) const;
+  const RoleOverride& written(Role r) const { return written_[static_cast<size_t>(r)]; }
+  /// Replaces what is written for a path and resolves all roles again.
+  void write(Role r, const RoleOverride& keys);
+
+  /// gemm.output's format.
+  Format wide() const { return role(Role::gemm_output).format; }
+  /// Whether [layers] keeps a tensor in the wide format. `block` is -1 outside the blocks.
+  bool keeps_high(std::string_view tensor_name, int block, int n_blocks) const;
+  LinearSpecs linear(std::string_view tensor_name, int block, int n_blocks) const;
+  /// True when a role has `static` scaling: the model must keep its tensors at unit scale.
+  bool needs_unit_scaled_model() const;
+
+  friend bool operator==(const Recipe&, const Recipe&) = default;
+
+ private:
+  void resolve();
+  std::array<RoleOverride, kRoleCount> written_{};
+  std::array<RoleSpec, kRoleCount> resolved_{};
+};
+
+/// True when `glob` (`*` any run of characters, `?` one) matches the whole name or a run of whole
+/// dot-separated parts of it: "lm_head" matches "lm_head.weight", "blocks.0" and "*.qkv" match
+/// "blocks.0.attn.qkv", "norm" not "norm1".
+bool matches_tensor(std::string_view glob, std::string_view name);
+
+}  // namespace octavo

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decides scales. One slot for each tensor that is quantized; a slot remembers what its rule needs, and that
+// memory goes into checkpoints. Arithmetic only: amaxes come in, scales go out. Not thread-safe; called
+// between kernels.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "octavo/recipe/spec.h"
+
+namespace octavo {
+
+/// The scale an amax asks for by current scaling: 2^-(floor(log2(Fmax / amax)) - margin), or amax / Fmax *
+/// 2^margin (arXiv:2309.17224; the floor makes overflow impossible). Both are kept within 2^-126 .. 2^126,
+/// where the scale and its inverse are normal FP32 numbers. Nothing for an amax that is zero or not finite.
+std::optional<float> scale_from_amax(const RoleSpec& spec, float amax);
+
+/// A piece of a checkpoint.
+struct NamedState {
+  std::string name;
+  std::vector<float> values;
+};
+
+class Scaler {
+ public:
+  using Slot = int32_t;
+
+  /// Registers a tensor, for example "blocks.3.attn.qkv:input". The same name with the same spec gives the
+  /// same slot; with another spec it is a usage error. Scaling that has no rule here (auto, mse) is an
+  /// unsupported error.
+  Slot add(const std::string& name, const RoleSpec& spec);
+
+  const RoleSpec& spec(Slot slot) const { return slots_[static_cast<size_t>(slot)].spec; }
+  const std::string& name(Slot slot) const { return slots_[static_cast<size_t>(slot)].name; }
+  int size() const { return static_cast<int>(slots_.size()); }
+
+  /// Whether scale_for() looks at the amax of the data that is about to be quantized: current scaling, and
+  /// delayed scaling until the first amax was observed.
+  bool needs_amax(Slot slot) const;
+  /// Whether observe() must be told the amax afterwards (delayed scaling).
+  bool wants_observation(Slot slot) const { return spec(slot).scaling.kind == ScalingKind::delayed; }
+
+  /// The scale to quantize with now (value = code * scale). `amax` is read only when needs_amax(). When it is
+  /// zero or not finite the slot's last scale stays (1 if there was none), and the latter is counted.
+  float scale_for(Slot slot, float amax = 0);
+  /// amaxes of rows -> their scales, in place. A row without a usable amax gets 1; non-finite ones are
+  /// counted.
+  void row_scales(Slot slot, std::span<float> amaxes);
+  /// Delayed: enters the amax of the data just quantized. Zero is entered; a non-finite one is counted
+  /// instead.
+  void observe(Slot slot, float amax);
+
+  /// What was used and seen last, for the log; 1 and 0 before the first use.
+  float last_scale(Slot slot) const;
+  float last_amax(Slot slot) const { return slots_[static_cast<size_t>(slot)].last_amax; }
+  /// Non-finite amaxes since construction or clear_nonfinite(): the trainer stops or skips the step.
+  int64_t nonfinite(Slot slot) const { return slots_[static_cast<size_t>(slot)].nonfinite; }
+  int64_t nonfinite() const;
+  void clear_nonfinite();
+
+  /// Everything that decides later scales, one entry for each slot that has a memory: {last scale or 0,
+  /// history from the oldest to the newest}.
+  std::vector<NamedState> state() const;
+  /// Takes a state() back, bit for bit. A missing, unknown or ill-formed entry is a data error that names it.
+  void restore(const std::vector<NamedState>& state);
+
+ private:
+  struct Entry {
+    std::string name;
+    RoleSpec spec;
+    float last_scale = 0;  ///< 0: none yet
+    float last_amax = 0;
+    std::vector<float> ring;  ///< delayed: `window` entries
+    int32_t filled = 0, next = 0;
+    int64_t nonfinite = 0;
+  };
+  Entry& entry(Slot slot) { return slots_[static_cast<size_t>(slot)]; }
+  static bool has_memory(const Entry& e);
+  static float delayed_amax(const Entry& e);
+  static void enter(Entry& e, float amax);
+
+  std::vector<Entry> slots_;
+  std::map<std::string, Slot> by_name_;
+};
+
+}  // namespace octavo

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/recipe/statistics.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <string_view>
+
+namespace octavo {
+namespace {
+
+std::string json_number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "null"; }
+
+std::string json_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+double share(int64_t part, int64_t whole) {
+  return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0.0;
+}
+
+}  // namespace
+
+double underflow_share(const QuantizeStats& stats) { return share(stats.underflow, stats.nonzero); }
+
+double saturation_share(const QuantizeStats& stats) { return share(stats.saturated, stats.count); }
+
+double snr_db(const QuantizeStats& stats) {
+  if (!(stats.signal > 0)) return std::numeric_limits<double>::quiet_NaN();
+  if (stats.noise == 0) return std::numeric_limits<double>::infinity();
+  return 10 * std::log10(stats.signal / stats.noise);
+}
+
+ExponentSummary exponent_summary(const QuantizeStats& stats) {
+  constexpr int kFirst = 1, kLast = 254, kBias = 127;
+  ExponentSummary out;
+  for (int e = kFirst; e <= kLast; ++e) out.count += stats.exponents[e];
+  if (out.count == 0) return out;
+  // The exponent of the element of that rank, 0 the smallest.
+  const auto at = [&](int64_t rank) {
+    int64_t below = 0;
+    for (int e = kFirst; e < kLast; ++e) {
+      below += stats.exponents[e];
+      if (rank < below) return e - kBias;
+    }
+    return kLast - kBias;
+  };
+  const int64_t last = out.count - 1;
+  out.lowest = at(0);
+  out.p01 = at(static_cast<int64_t>(0.01 * static_cast<double>(last)));
+  out.median = at(last / 2);
+  out.p99 = at(static_cast<int64_t>(std::ceil(0.99 * static_cast<double>(last))));
+  out.highest = at(last);
+  return out;
+}
+
+void fill_record(TensorRecord& record, const QuantizeStats& stats, float scale) {
+  record.underflow = underflow_share(stats);
+  record.saturation = saturation_share(stats);
+  record.snr_db = snr_db(stats);
+  record.scale_exponent = std::log2(static_cast<double>(scale));
+}
+
+std::string to_json(const TensorRecord& record) {
+  return fmt::format(
+      "{{\"step\":{},\"tensor\":{},\"role\":{},\"format\":{},\"amax\":{},\"scale_exponent\":{},\"underflow\":"
+      "{},"
+      "\"saturation\":{},\"snr_db\":{}}}",
+      record.step, json_string(record.tensor), json_string(record.role), json_string(record.format),
+      json_number(record.amax), json_number(record.scale_exponent), json_number(record.underflow),
+      json_number(record.saturation), json_number(record.snr_db));
+}
+
+}  // namespace octavo

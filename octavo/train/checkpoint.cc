@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/train/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <vector>
+
+#include "octavo/base/error.h"
+#include "octavo/base/file.h"
+#include "octavo/data/tokenizer.h"
+#include "octavo/io/checkpoint_dir.h"
+#include "octavo/io/hf_model.h"
+#include "octavo/io/json_file.h"
+#include "octavo/io/safetensors.h"
+#include "octavo/io/safetensors_writer.h"
+
+namespace octavo {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int64_t kFormatVersion = 1;
+
+void copy_tokenizer(const std::string& from, const std::string& directory) {
+  if (from.empty()) return;
+  for (const std::string& file : tokenizer_files(from))
+    write_file_atomic(directory + "/" + fs::path(file).filename().string(), read_file(file));
+}
+
+std::vector<uint64_t> shape_of(const Parameter& p) { return {static_cast<uint64_t>(p.rows), static_cast<uint64_t>(p.cols)}; }
+
+void save_optimizer(const std::string& path, Transformer& model) {
+  const std::vector<NamedState> scaler = model.scaler().state();
+  std::vector<TensorToWrite> tensors;
+  for (const Parameter& p : model.parameters().all()) {
+    tensors.push_back({"moment1." + p.name, FileDtype::f32, shape_of(p), p.moment1});
+    tensors.push_back({"moment2." + p.name, FileDtype::f32, shape_of(p), p.moment2});
+  }
+  for (const NamedState& s : scaler) tensors.push_back({"scaler." + s.name, FileDtype::f32, {s.values.size()}, s.values.data()});
+  write_safetensors(path, tensors);
+}
+
+void read_moment(const SafetensorsFile& file, const std::string& name, const Parameter& p, float* out) {
+  const TensorInfo& tensor = file.get(name);
+  if (tensor.dtype() != FileDtype::f32 || tensor.shape() != shape_of(p))
+    fail_data(fmt::format("{}: tensor {} does not have the shape {} x {} of the model, or is not F32", file.path(), name, p.rows, p.cols));
+  std::memcpy(out, tensor.data().data(), static_cast<size_t>(p.size()) * sizeof(float));
+}
+
+void load_optimizer(const std::string& path, Transformer& model) {
+  const SafetensorsFile file(path);
+  std::vector<NamedState> scaler;
+  for (Parameter& p : model.parameters().all()) {
+    read_moment(file, "moment1." + p.name, p, p.moment1);
+    read_moment(file, "moment2." + p.name, p, p.moment2);
+  }
+  for (const TensorInfo& tensor : file.tensors()) {
+    if (tensor.name().rfind("scaler.", 0) != 0) continue;
+    if (tensor.dtype() != FileDtype::f32) fail_data(fmt::format("{}: tensor {} is not F32", path, tensor.name()));
+    NamedState state{tensor.name().substr(7), std::vector<float>(static_cast<size_t>(tensor.elements()))};
+    std::memcpy(state.values.data(), tensor.data().data(), tensor.data().size());
+    scaler.push_back(std::move(state));
+  }
+  model.scaler().restore(scaler);
+}
+
+std::vector<int64_t> steps_in(const std::string& run) {
+  std::vector<int64_t> steps;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run + "/checkpoints", error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("step_", 0) != 0 || name.size() < 6) continue;
+    if (name.find_first_not_of("0123456789", 5) != std::string::npos) continue;
+    steps.push_back(std::stoll(name.substr(5)));
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+}  // namespace
+
+std::string checkpoint_path(const std::string& run, int64_t step) { return fmt::format("{}/checkpoints/step_{:08d}", run, step); }
+
+void save_checkpoint(const std::string& directory, Transformer& model, const TrainState& state, const std::string& tokenizer) {
+  AtomicDirectory target(directory);
+  save_hf_model(target.path(), model, FileDtype::f32);
+  copy_tokenizer(tokenizer, target.path());
+  save_optimizer(target.path() + "/optimizer.safetensors", model);
+  write_file_atomic(target.path() + "/state.json",
+                    fmt::format("{{\"format_version\": {}, \"step\": {}, \"tokens\": {}}}\n", kFormatVersion, state.step, state.tokens));
+  target.commit({{"kind", "checkpoint"}, {"step", std::to_string(state.step)}});
+}
+
+TrainState load_checkpoint(const std::string& directory, Transformer& model) {
+  verify_directory(directory);
+  const JsonObject j = JsonObject::read(directory + "/state.json");
+  if (j.get_int("format_version") > kFormatVersion)
+    fail_unsupported(fmt::format("{}: format_version {} is newer than this program's {}", j.source(), j.get_int("format_version"), kFormatVersion));
+  load_hf_weights(directory, model);
+  load_optimizer(directory + "/optimizer.safetensors", model);
+  return {j.get_int("step"), j.get_int("tokens")};
+}
+
+void save_final(const std::string& directory, Transformer& model, const std::string& tokenizer) {
+  AtomicDirectory target(directory);
+  save_hf_model(target.path(), model, FileDtype::f32);
+  copy_tokenizer(tokenizer, target.path());
+  target.commit({{"kind", "model"}});
+}
+
+std::optional<std::string> newest_checkpoint(const std::string& run, std::string* skipped) {
+  std::vector<int64_t> steps = steps_in(run);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    const std::string path = checkpoint_path(run, *step);
+    try {
+      verify_directory(path);
+      return path;
+    } catch (const Error& error) {
+      if (skipped) *skipped += (skipped->empty() ? "" : "\n") + std::string(error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+void prune_checkpoints(const std::string& run, int64_t keep) {
+  const std::vector<int64_t> steps = steps_in(run);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) fs::remove_all(checkpoint_path(run, steps[i]));
+}
+
+}  // namespace octavo

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/train/run_config.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <sstream>
+
+#include "octavo/base/error.h"
+#include "octavo/base/suggest.h"
+
+namespace octavo {
+namespace {
+
+// The schema, in the order it is written out. One line a key: nothing else in the program lists them.
+template <class C, class Visit>
+void each_key(C& c, Visit visit) {
+  visit("preset", c.preset, "the preset these values started from");
+  visit("recipe", c.recipe, "numeric recipe: a name from `octavo recipes`, or a .toml file");
+  visit("out", c.out, "run directory");
+  visit("init", c.init, "model directory to start from instead of random weights");
+  visit("seed", c.seed, "seed of initial weights and data order");
+  visit("threads", c.threads, "CPU threads, 0 = all; results do not depend on it");
+  visit("model.family", c.model.family, "gpt2 or llama");
+  visit("model.vocab_size", c.model.vocab_size, "tokens in the vocabulary, 0 = that of the data");
+  visit("model.context", c.model.context, "longest sequence");
+  visit("model.width", c.model.width, "width of the residual stream");
+  visit("model.layers", c.model.layers, "transformer blocks");
+  visit("model.heads", c.model.heads, "attention heads");
+  visit("model.kv_heads", c.model.kv_heads, "key/value heads, 0 = heads");
+  visit("model.head_dim", c.model.head_dim, "width of a head, 0 = width / heads");
+  visit("model.ffn", c.model.ffn, "hidden width of the MLP, 0 = 4 x width (gpt2) or 8/3 x width rounded up to 32 (llama)");
+  visit("model.activation", c.model.activation, "gelu_tanh, gelu, relu or silu; empty = the family's own");
+  visit("model.norm_eps", c.model.norm_eps, "epsilon of the norms");
+  visit("model.rope_theta", c.model.rope_theta, "base of the rotary positions (llama)");
+  visit("model.init_std", c.model.init_std, "standard deviation of the initial weights");
+  visit("model.tied_head", c.model.tied_head, "the LM head shares the embedding");
+  visit("data.train", c.data.train, "training data: token shards, or a directory made by `octavo prepare`");
+  visit("data.val", c.data.val, "validation data; empty = the directory's own");
+  visit("data.sequence_length", c.data.sequence_length, "tokens a sequence, 0 = model.context");
+  visit("train.steps", c.train.steps, "optimizer steps");
+  visit("train.micro_batch", c.train.micro_batch, "sequences in one forward and backward pass");
+  visit("train.grad_accum", c.train.grad_accum, "micro-batches a step");
+  visit("optim.lr", c.optim.lr, "peak learning rate");
+  visit("optim.min_lr", c.optim.min_lr, "learning rate at the last step");
+  visit("optim.warmup_steps", c.optim.warmup_steps, "steps of linear warm-up");
+  visit("optim.schedule", c.optim.schedule, "cosine, linear or constant after the warm-up");
+  visit("optim.weight_decay", c.optim.weight_decay, "decoupled weight decay of the matrices");
+  visit("optim.beta1", c.optim.beta1, "decay of the first moment");
+  visit("optim.beta2", c.optim.beta2, "decay of the second moment");
+  visit("optim.eps", c.optim.eps, "epsilon of AdamW");
+  visit("optim.clip", c.optim.clip, "largest global gradient norm, 0 = no clipping");
+  visit("eval.every", c.eval.every, "steps between evaluations, 0 = only at the end");
+  visit("eval.batches", c.eval.batches, "micro-batches an evaluation, 0 = all of the validation data");
+  visit("log.every", c.log.every, "steps between lines of the log");
+  visit("log.tensors_every", c.log.tensors_every, "steps between entries of tensors.jsonl, 0 = never");
+  visit("log.tensorboard", c.log.tensorboard, "write TensorBoard events too");
+  visit("log.profile", c.log.profile, "time GEMM, attention, quantize, norm, optimizer apart");
+  visit("checkpoint.every", c.checkpoint.every, "steps between checkpoints, 0 = only at the end");
+  visit("checkpoint.keep", c.checkpoint.keep, "newest checkpoints kept");
+}
+
+std::string type_of(const std::string&) { return "text"; }
+std::string type_of(const int64_t&) { return "integer"; }
+std::string type_of(const double&) { return "number"; }
+std::string type_of(const bool&) { return "true or false"; }
+std::string type_of(const std::vector<std::string>&) { return "list of text"; }
+
+std::string toml_string(const std::string& s) {
+  std::ostringstream out;
+  out << toml::value<std::string>(s);
+  return out.str();
+}
+std::string toml_value(const std::string& v) { return toml_string(v); }
+std::string toml_value(const int64_t& v) { return fmt::format("{}", v); }
+std::string toml_value(const double& v) {
+  const std::string text = fmt::format("{}", v);
+  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+}
+std::string toml_value(const bool& v) { return v ? "true" : "false"; }
+std::string toml_value(const std::vector<std::string>& v) {
+  std::string text;
+  for (const std::string& s : v) text += (text.empty() ? "" : ", ") + toml_string(s);
+  return "[" + text + "]";
+}
+
+bool assign(const toml::node& node, std::string& out) {
+  if (!node.is_string()) return false;
+  out = node.as_string()->get();
+  return true;
+}
+bool assign(const toml::node& node, int64_t& out) {
+  if (!node.is_integer()) return false;
+  out = node.as_integer()->get();
+  return true;
+}
+bool assign(const toml::node& node, double& out) {
+  if (!node.is_number()) return false;
+  out = *node.value<double>();
+  return true;
+}
+bool assign(const toml::node& node, bool& out) {
+  if (!node.is_boolean()) return false;
+  out = node.as_boolean()->get();
+  return true;
+}
+bool assign(const toml::node& node, std::vector<std::string>& out) {
+  if (node.is_string()) {
+    out = {node.as_string()->get()};
+    return true;
+  }
+  if (!node.is_array()) return false;
+  std::vector<std::string> values;
+  for (const toml::node& item : *node.as_array()) {
+    if (!item.is_string()) return false;
+    values.push_back(item.as_string()->get());
+  }
+  out = values;
+  return true;
+}
+
+std::string printed(const toml::node& node) {
+  std::ostringstream out;
+  node.visit([&](const auto& typed) { out << typed; });
+  return out.str();
+}
+
+std::string place(const std::string& source, const toml::node& node) {
+  const auto line = node.source().begin.line;
+  return line > 0 && source != "--set" ? fmt::format("{}:{}", source, line) : source;
+}
+
+void apply_node(RunConfig& config, const std::string& key, const toml::node& node, const std::string& source) {
+  bool known = false;
+  std::vector<std::string> keys;
+  each_key(config, [&](const char* name, auto& field, const char*) {
+    keys.push_back(name);
+    if (key != name) return;
+    known = true;
+    if (!assign(node, field))
+      fail_usage(fmt::format("{}: {} expects {}, found {}", place(source, node), key, type_of(field), printed(node)));
+  });
+  if (!known) fail_usage(fmt::format("{}: unknown key '{}'{}", place(source, node), key, did_you_mean(key, keys)));
+}
+
+void apply_table(RunConfig& config, const toml::table& table, const std::string& prefix, const std::string& source) {
+  for (const auto& [name, node] : table) {
+    const std::string key = prefix + std::string(name.str());
+    if (const toml::table* inner = node.as_table())
+      apply_table(config, *inner, key + ".", source);
+    else
+      apply_node(config, key, node, source);
+  }
+}
+
+}  // namespace
+
+std::vector<ConfigKey> config_keys(const RunConfig& config) {
+  std::vector<ConfigKey> keys;
+  each_key(config, [&](const char* key, const auto& field, const char* help) {
+    keys.push_back({key, type_of(field), toml_value(field), help});
+  });
+  return keys;
+}
+
+void apply_toml(RunConfig& config, const std::string& text, const std::string& source) {
+  toml::table table;
+  try {
+    table = toml::parse(text, source);
+  } catch (const toml::parse_error& error) {
+    fail_usage(fmt::format("{}:{}: not valid TOML: {}", source, error.source().begin.line, error.description()));
+  }
+  apply_table(config, table, "", source);
+}
+
+void apply_setting(RunConfig& config, const std::string& assignment) {
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos || equals == 0)
+    fail_usage(fmt::format("--set {}: expected key=value, for instance --set optim.lr=3e-4", assignment));
+  const std::string key = assignment.substr(0, equals), value = assignment.substr(equals + 1);
+  const auto try_parse = [&](const std::string& text) {
+    try {
+      const toml::table table = toml::parse("value = " + text);
+      apply_node(config, key, *table.get("value"), "--set");
+      return true;
+    } catch (const toml::parse_error&) {
+      return false;
+    }
+  };
+  if (!try_parse(value)) try_parse(toml_string(value));
+}
+
+std::string to_toml(const RunConfig& config) {
+  std::string text, section;
+  for (const ConfigKey& key : config_keys(config)) {
+    const size_t dot = key.key.find('.');
+    const std::string table = dot == std::string::npos ? "" : key.key.substr(0, dot);
+    if (table != section) {
+      text += "\n[" + table + "]\n";
+      section = table;
+    }
+    text += key.key.substr(dot == std::string::npos ? 0 : dot + 1) + " = " + key.value + "\n";
+  }
+  return text;
+}
+
+void validate(const RunConfig& c) {
+  const auto check = [](bool good, const char* key, const auto& value, const char* expected) {
+    if (!good) fail_usage(fmt::format("{} is {}, expected {}", key, value, expected));
+  };
+  check(c.train.steps >= 1, "train.steps", c.train.steps, "at least 1");
+  check(c.train.micro_batch >= 1, "train.micro_batch", c.train.micro_batch, "at least 1");
+  check(c.train.grad_accum >= 1, "train.grad_accum", c.train.grad_accum, "at least 1");
+  check(c.data.sequence_length >= 0, "data.sequence_length", c.data.sequence_length, "0 or more");
+  check(c.threads >= 0 && c.threads <= 4096, "threads", c.threads, "0 to 4096");
+  check(c.optim.lr >= 0, "optim.lr", c.optim.lr, "0 or more");
+  check(c.optim.min_lr >= 0 && c.optim.min_lr <= c.optim.lr, "optim.min_lr", c.optim.min_lr, "a number from 0 to optim.lr");
+  check(c.optim.warmup_steps >= 0, "optim.warmup_steps", c.optim.warmup_steps, "0 or more");
+  check(c.optim.weight_decay >= 0, "optim.weight_decay", c.optim.weight_decay, "0 or more");
+  check(c.optim.beta1 >= 0 && c.optim.beta1 < 1, "optim.beta1", c.optim.beta1, "a number in [0, 1)");
+  check(c.optim.beta2 >= 0 && c.optim.beta2 < 1, "optim.beta2", c.optim.beta2, "a number in [0, 1)");
+  check(c.optim.eps > 0, "optim.eps", c.optim.eps, "a positive number");
+  check(c.optim.clip >= 0, "optim.clip", c.optim.clip, "0 (off) or more");
+  check(c.eval.every >= 0, "eval.every", c.eval.every, "0 or more");
+  check(c.eval.batches >= 0, "eval.batches", c.eval.batches, "0 (all) or more");
+  check(c.log.every >= 1, "log.every", c.log.every, "at least 1");
+  check(c.log.tensors_every >= 0, "log.tensors_every", c.log.tensors_every, "0 or more");
+  check(c.checkpoint.every >= 0, "checkpoint.every", c.checkpoint.every, "0 or more");
+  check(c.checkpoint.keep >= 1, "checkpoint.keep", c.checkpoint.keep, "at least 1");
+  const std::vector<std::string> schedules{"cosine", "linear", "constant"};
+  if (c.optim.schedule != "cosine" && c.optim.schedule != "linear" && c.optim.schedule != "constant")
+    fail_usage(fmt::format("optim.schedule is '{}'{}", c.optim.schedule, did_you_mean(c.optim.schedule, schedules)));
+}
+
+ModelConfig model_config(const RunConfig& c, int64_t vocab_size) {
+  const std::string source = c.preset.empty() ? "model" : "preset " + c.preset;
+  ModelConfig m;
+  m.name = c.preset;
+  if (c.model.family != "gpt2" && c.model.family != "llama")
+    fail_usage(fmt::format("model.family is '{}'{}", c.model.family, did_you_mean(c.model.family, {"gpt2", "llama"})));
+  m.family = c.model.family == "gpt2" ? Family::gpt2 : Family::llama;
+  m.vocab_size = c.model.vocab_size ? c.model.vocab_size : vocab_size;
+  m.context = c.model.context;
+  m.width = c.model.width;
+  m.layers = c.model.layers;
+  m.heads = c.model.heads;
+  if (m.heads < 1) fail_usage(fmt::format("model.heads is {}, expected at least 1", m.heads));
+  m.kv_heads = c.model.kv_heads ? c.model.kv_heads : m.heads;
+  m.head_dim = c.model.head_dim ? c.model.head_dim : m.width / m.heads;
+  m.ffn = c.model.ffn;
+  if (m.ffn == 0) m.ffn = m.gated() ? (m.width * 8 / 3 + 31) / 32 * 32 : 4 * m.width;
+  m.activation = m.gated() ? Activation::silu : Activation::gelu_tanh;
+  if (!c.model.activation.empty()) {
+    const std::vector<std::string> names{"gelu_tanh", "gelu", "relu", "silu"};
+    size_t index = 0;
+    while (index < names.size() && names[index] != c.model.activation) ++index;
+    if (index == names.size())
+      fail_usage(fmt::format("model.activation is '{}'{}", c.model.activation, did_you_mean(c.model.activation, names)));
+    m.activation = static_cast<Activation>(index);
+  }
+  m.norm_eps = c.model.norm_eps;
+  m.rope_theta = c.model.rope_theta;
+  m.tied_head = c.model.tied_head;
+  m.init_std = c.model.init_std;
+  validate(m, source);
+  return m;
+}
+
+}  // namespace octavo

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that defines a run besides the recipe's text: one schema for presets, --config files, --set and flags, and for the
+// config.toml written into the run directory.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "octavo/nn/model_config.h"
+
+namespace octavo {
+
+struct RunConfig {
+  std::string preset;           ///< where the values below started from; informative
+  std::string recipe = "fp8-amax";
+  std::string out;              ///< run directory
+  std::string init;             ///< model directory to start from; empty: random
+  int64_t seed = 1;
+  int64_t threads = 0;          ///< 0: every CPU
+
+  struct Model {
+    std::string family = "gpt2";
+    int64_t vocab_size = 0;     ///< 0: from the data
+    int64_t context = 256, width = 256, layers = 4, heads = 4, kv_heads = 0, head_dim = 0, ffn = 0;
+    std::string activation;     ///< empty: the family's own
+    double norm_eps = 1e-5, rope_theta = 10000.0, init_std = 0.02;
+    bool tied_head = true;
+  } model;
+
+  struct Data {
+    std::vector<std::string> train, val;  ///< files, or one directory that `octavo prepare` wrote
+    int64_t sequence_length = 0;          ///< 0: the model's context
+  } data;
+
+  struct Train {
+    int64_t steps = 1000, micro_batch = 8, grad_accum = 1;
+  } train;
+
+  struct Optim {
+    double lr = 1e-3, min_lr = 1e-4;
+    int64_t warmup_steps = 100;
+    std::string schedule = "cosine";
+    double weight_decay = 0.1, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, clip = 1.0;
+  } optim;
+
+  struct Eval {
+    int64_t every = 250, batches = 20;
+  } eval;
+
+  struct Log {
+    int64_t every = 10, tensors_every = 100;
+    bool tensorboard = false;
+    bool profile = false;
+  } log;
+
+  struct Checkpoint {
+    int64_t every = 500, keep = 2;
+  } checkpoint;
+};
+
+/// One entry of the schema, for --help and docs/run-config.md.
+struct ConfigKey {
+  std::string key, type, value, help;
+};
+/// Every key with its value in `config`.
+std::vector<ConfigKey> config_keys(const RunConfig& config);
+
+/// Applies the TOML text over `config`. Unknown keys and wrong types throw usage, naming `source`, the line and the nearest key.
+void apply_toml(RunConfig& config, const std::string& text, const std::string& source);
+/// Applies "section.key=value"; the value is TOML, or a bare word taken as a string.
+void apply_setting(RunConfig& config, const std::string& assignment);
+/// The whole configuration as TOML; apply_toml of it gives the same configuration.
+std::string to_toml(const RunConfig& config);
+/// Throws usage when numbers make no sense (steps < 1, clip < 0, ...).
+void validate(const RunConfig& config);
+
+/// Presets are TOML of the same schema, embedded in the program.
+std::vector<std::string> preset_names();
+/// Text of a preset; throws usage with the nearest name. `first line "# ..."` is its description.
+std::string preset_text(const std::string& name);
+RunConfig load_preset(const std::string& name);
+
+/// The model these values describe; `vocab_size` replaces a 0. Validated.
+ModelConfig model_config(const RunConfig& config, int64_t vocab_size);
+
+}  // namespace octavo

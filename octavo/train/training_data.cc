@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/train/training_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "octavo/base/error.h"
+#include "octavo/data/dataset.h"
+#include "octavo/data/tokenizer.h"
+
+namespace octavo {
+namespace fs = std::filesystem;
+
+TrainingData::TrainingData(const RunConfig& config) {
+  const RunConfig::Data& data = config.data;
+  if (data.train.empty())
+    fail_usage("no training data: give --train-data DIR with a directory that octavo prepare wrote, or token shards");
+  if (data.train.size() == 1 && fs::is_directory(data.train[0])) {
+    const Dataset set = read_dataset(data.train[0]);
+    train_ = std::make_unique<TokenSource>(open_split(set, set.train));
+    if (data.val.empty() && set.val.tokens > 0) val_ = std::make_unique<TokenSource>(open_split(set, set.val));
+    vocab_size_ = set.vocab_size;
+    if (set.has_tokenizer) {
+      tokenizer_ = set.directory;
+      eos_ = load_tokenizer(tokenizer_)->eos().value_or(-1);
+    }
+  } else {
+    train_ = std::make_unique<TokenSource>(data.train);
+    vocab_size_ = train_->vocab_size();
+  }
+  if (data.val.size() == 1 && fs::is_directory(data.val[0]))
+    val_ = open_evaluation_data(data.val[0]);
+  else if (!data.val.empty())
+    val_ = std::make_unique<TokenSource>(data.val);
+  if (config.model.vocab_size == 0 && config.init.empty() && vocab_size_ == 0)
+    fail_usage(fmt::format("'{}' does not say how large its vocabulary is: give it with --set model.vocab_size=N", data.train[0]));
+}
+
+void TrainingData::open(int64_t sequence_length, uint64_t seed, int64_t model_vocab) {
+  train_->require_vocabulary(model_vocab);
+  train_samples_ = std::make_unique<SampleLoader>(*train_, sequence_length, seed, true);
+  if (!val_) return;
+  val_->require_vocabulary(model_vocab);
+  val_samples_ = std::make_unique<SampleLoader>(*val_, sequence_length, 0, false);
+}
+
+std::unique_ptr<TokenSource> open_evaluation_data(const std::string& path) {
+  if (!fs::is_directory(path)) return std::make_unique<TokenSource>(std::vector<std::string>{path});
+  const Dataset set = read_dataset(path);
+  return std::make_unique<TokenSource>(open_split(set, set.val.tokens > 0 ? set.val : set.train));
+}
+
+}  // namespace octavo

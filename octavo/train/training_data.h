@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// The data of a run: `data.train` and `data.val` of its configuration, opened and checked against the model.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "octavo/data/loader.h"
+#include "octavo/data/token_source.h"
+#include "octavo/train/run_config.h"
+
+namespace octavo {
+
+class TrainingData {
+ public:
+  /// Maps the shards; a directory stands for the data set `octavo prepare` wrote there. Throws usage when data.train is empty.
+  explicit TrainingData(const RunConfig& config);
+
+  /// Of the data; 0 when bare token files do not say.
+  int64_t vocab_size() const { return vocab_size_; }
+  /// End-of-text id of the data set's tokenizer, -1 without one.
+  int64_t eos() const { return eos_; }
+  /// Directory of the tokenizer that made the tokens, or "".
+  const std::string& tokenizer_path() const { return tokenizer_; }
+  int64_t train_tokens() const { return train_->size(); }
+
+  /// Cuts samples. Throws bad_data when a split is shorter than one sequence or holds ids outside the model's vocabulary.
+  void open(int64_t sequence_length, uint64_t seed, int64_t model_vocab);
+  /// Training sample `index`, shuffled: inputs and targets of sequence_length tokens.
+  void sample(uint64_t index, int32_t* inputs, int32_t* targets) const { train_samples_->sample(index, inputs, targets); }
+  bool has_validation() const { return val_ != nullptr; }
+  /// In order, not shuffled.
+  const SampleLoader& validation() const { return *val_samples_; }
+
+ private:
+  std::unique_ptr<TokenSource> train_, val_;
+  std::unique_ptr<SampleLoader> train_samples_, val_samples_;
+  int64_t vocab_size_ = 0, eos_ = -1;
+  std::string tokenizer_;
+};
+
+/// The tokens behind a path: a shard file, or a data set directory (its validation split, or the training split without one).
+std::unique_ptr<TokenSource> open_evaluation_data(const std::string& path);
+
+}  // namespace octavo

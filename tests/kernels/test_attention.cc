@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every variant against ref, and ref against formulas written once more here.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/attention_problem.h"
+
+namespace octavo {
+namespace {
+
+void expect_forward_like_ref(const AttentionShape& shape, Format format) {
+  Problem ref(shape, format);
+  {
+    IsaScope scope(Isa::scalar);
+    ref.forward();
+  }
+  for (Isa isa : fast_isas()) {
+    Problem p(shape, format);
+    IsaScope scope(isa);
+    p.forward(2);
+    EXPECT_LE(excess(p.out, ref.out, format, 2e-6), 1.0) << describe(p, isa);
+    EXPECT_TRUE(p.out.guards_intact()) << describe(p, isa);
+    for (size_t i = 0; i < p.lse.size(); ++i)
+      ASSERT_NEAR(p.lse[i], ref.lse[i], 4e-6) << describe(p, isa) << " row " << i;
+    EXPECT_NEAR(p.amax, ref.amax, ref.amax * (format == Format::bf16 ? 0x1p-7 : 1e-5)) << describe(p, isa);
+  }
+}
+
+void expect_backward_like_ref(const AttentionShape& shape, Format format) {
+  Problem ref(shape, format);
+  {
+    IsaScope scope(Isa::scalar);
+    ref.forward();
+    ref.backward();
+  }
+  for (Isa isa : fast_isas()) {
+    Problem p(shape, format);
+    p.out = ref.out;
+    p.lse = ref.lse;
+    IsaScope scope(isa);
+    p.backward(2);
+    EXPECT_LE(excess(p.dqkv, ref.dqkv, format, 4e-6), 1.0) << describe(p, isa);
+    EXPECT_TRUE(p.dqkv.guards_intact()) << describe(p, isa);
+  }
+}
+
+/// Attention of one sequence in double; x is q, k and v one after the other, each row-major.
+std::vector<double> attention(const AttentionShape& s, const std::vector<double>& x) {
+  const int64_t group = s.heads / s.kv_heads, q_cols = s.heads * s.head_dim,
+                kv_cols = s.kv_heads * s.head_dim;
+  const double *q = x.data(), *k = q + s.q_len * q_cols, *v = k + s.kv_len * kv_cols;
+  std::vector<double> out(static_cast<size_t>(s.q_len * q_cols));
+  for (int64_t h = 0; h < s.heads; ++h)
+    for (int64_t i = 0; i < s.q_len; ++i) {
+      std::vector<double> p;
+      double total = 0;
+      for (int64_t j = 0; j <= i + s.kv_len - s.q_len; ++j) {
+        double score = 0;
+        for (int64_t d = 0; d < s.head_dim; ++d)
+          score += q[i * q_cols + h * s.head_dim + d] * k[j * kv_cols + h / group * s.head_dim + d];
+        p.push_back(std::exp(score * s.scale));
+        total += p.back();
+      }
+      for (int64_t d = 0; d < s.head_dim; ++d) {
+        double sum = 0;
+        for (size_t j = 0; j < p.size(); ++j)
+          sum += p[j] / total * v[static_cast<int64_t>(j) * kv_cols + h / group * s.head_dim + d];
+        out[static_cast<size_t>(i * q_cols + h * s.head_dim + d)] = sum;
+      }
+    }
+  return out;
+}
+
+std::vector<double> inputs_of(Problem& p) {
+  std::vector<double> x;
+  const int64_t kv_rows = p.shape.kv_len;
+  for (int64_t r = 0; r < p.shape.q_len; ++r)
+    for (int64_t c = 0; c < p.q_cols(); ++c) x.push_back(p.qkv.at(r, c));
+  for (int part = 0; part < 2; ++part)
+    for (int64_t r = 0; r < kv_rows; ++r)
+      for (int64_t c = 0; c < p.kv_cols(); ++c)
+        x.push_back(p.fused ? p.qkv.at(r, p.q_cols() + part * p.kv_cols() + c)
+                            : (part ? p.cache_v : p.cache_k).at(r, c));
+  return x;
+}
+
+TEST(Attention, RunsTheBestVariant) {
+  IsaScope scope(Isa::scalar);
+  EXPECT_STREQ(attention_variant(), "ref");
+  set_max_isa(cpu_isa());
+  if (cpu_isa() < Isa::avx2 || std::string(attention_variant()) == "ref") GTEST_SKIP() << "only ref here";
+  EXPECT_STREQ(attention_variant(), cpu_isa() >= Isa::avx512 ? "avx512" : "avx2");
+  EXPECT_EQ(fast_isas().size(), cpu_isa() >= Isa::avx512 ? 2u : 1u);
+}
+
+TEST(Attention, RefFollowsTheFormula) {
+  IsaScope scope(Isa::scalar);
+  AttentionShape cached = square(3, 6, 2, 5);
+  cached.kv_len = 9;
+  for (const AttentionShape& shape : {square(9, 4, 2, 6), square(20, 3, 3, 8), square(1, 1, 1, 4), cached}) {
+    Problem p(shape, Format::fp32);
+    p.forward();
+    const std::vector<double> expected = attention(p.shape, inputs_of(p));
+    float amax = 0;
+    for (int64_t r = 0; r < p.out.rows(); ++r)
+      for (int64_t c = 0; c < p.out.cols(); ++c) {
+        EXPECT_NEAR(p.out.at(r, c), expected[static_cast<size_t>(r * p.out.cols() + c)], 1e-6);
+        amax = std::max(amax, std::abs(p.out.at(r, c)));
+      }
+    EXPECT_EQ(p.amax, amax);
+  }
+}
+
+TEST(Attention, RefGradientIsThatOfTheFormula) {
+  IsaScope scope(Isa::scalar);
+  for (const AttentionShape& shape : {square(7, 4, 2, 6), square(5, 2, 2, 3), square(6, 3, 1, 4)}) {
+    Problem p(shape, Format::fp32);
+    p.forward();
+    p.backward();
+    const std::vector<double> x = inputs_of(p);
+    const auto loss = [&](const std::vector<double>& at) {
+      const std::vector<double> out = attention(p.shape, at);
+      double sum = 0;
+      for (size_t i = 0; i < out.size(); ++i)
+        sum += out[i] *
+               p.dout.at(static_cast<int64_t>(i) / p.out.cols(), static_cast<int64_t>(i) % p.out.cols());
+      return sum;
+    };
+    for (size_t i = 0; i < x.size(); ++i) {
+      std::vector<double> up = x, down = x;
+      const double step = 1e-4;
+      up[i] += step;
+      down[i] -= step;
+      const int64_t index = static_cast<int64_t>(i), q_size = shape.q_len * p.q_cols(),
+                    kv_size = shape.kv_len * p.kv_cols();
+      int64_t row = index / p.q_cols(), col = index % p.q_cols();
+      if (index >= q_size) {
+        const int64_t part = (index - q_size) / kv_size, rest = (index - q_size) % kv_size;
+        row = rest / p.kv_cols();
+        col = p.q_cols() + part * p.kv_cols() + rest % p.kv_cols();
+      }
+      EXPECT_NEAR(p.dqkv.at(row, col), (loss(up) - loss(down)) / (2 * step), 2e-6) << "input " << i;
+    }
+  }
+}
+
+struct Heads {
+  int64_t heads, kv_heads;
+};
+constexpr Heads kHeads[] = {{1, 1}, {4, 4}, {8, 2}, {6, 1}};
+constexpr int64_t kLengths[] = {1, 2, 7, 33, 64, 65, 130, 257};
+
+class AttentionFormats : public testing::TestWithParam<Format> {};
+INSTANTIATE_TEST_SUITE_P(Formats, AttentionFormats, testing::Values(Format::fp32, Format::bf16),
+                         [](const auto& format) { return std::string(to_string(format.param)); });
+
+TEST_P(AttentionFormats, ForwardEqualsRef) {
+  for (int64_t head_dim : {8, 16, 32, 64, 80, 128})
+    for (int64_t length : kLengths)
+      for (const Heads& h : kHeads)
+        if (length * head_dim * h.heads <= 40000)
+          expect_forward_like_ref(square(length, h.heads, h.kv_heads, head_dim), GetParam());
+  expect_forward_like_ref(square(257, 4, 2, 128, 2), GetParam());
+}
+
+TEST_P(AttentionFormats, BackwardEqualsRef) {
+  for (int64_t head_dim : {8, 16, 32, 64, 80, 128})
+    for (int64_t length : kLengths)
+      for (const Heads& h : kHeads)
+        if (length * length * head_dim * h.heads <= 600000)
+          expect_backward_like_ref(square(length, h.heads, h.kv_heads, head_dim), GetParam());
+  expect_backward_like_ref(square(257, 2, 1, 64), GetParam());
+  expect_backward_like_ref(square(130, 3, 1, 128, 2), GetParam());
+}
+
+TEST_P(AttentionFormats, UnusualHeadDims) {
+  for (int64_t head_dim : {1, 5, 20, 33, 96, 256}) {
+    expect_forward_like_ref(square(70, 2, 1, head_dim, 2), GetParam());
+    expect_backward_like_ref(square(70, 2, 1, head_dim, 2), GetParam());
+  }
+}
+
+TEST_P(AttentionFormats, Cache) {
+  for (const Heads& h : kHeads)
+    for (int64_t q_len : {1, 5, 70})
+      for (int64_t kv_len : {70, 96, 200, 301})
+        for (int64_t head_dim : {64, 40}) {
+          AttentionShape shape = square(q_len, h.heads, h.kv_heads, head_dim, 2);
+          shape.kv_len = kv_len;
+          shape.kv_batch_stride = kv_len + 13;
+          expect_forward_like_ref(shape, GetParam());
+        }
+}
+
+}  // namespace
+}  // namespace octavo

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/kernels/quantize.h"
+
+#include <limits>
+
+#include "octavo/kernels/registry.h"
+#include "octavo/numerics/decode.h"
+#include "octavo/numerics/encode.h"
+#include "tests/kernels/row_test.h"
+
+namespace octavo {
+namespace {
+
+constexpr Format kEightBit[] = {Format::e4m3, Format::e5m2, Format::e4m3fnuz, Format::e5m2fnuz};
+
+/// Compares with encode() of x / scale, with the Philox number of each position.
+void expect_encoded(const TestMatrix& x, const TestMatrix& codes, Format format, const QuantizeArgs& args) {
+  const Rng rng(args.seed);
+  int64_t shown = 0;
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t c = 0; c < x.cols(); ++c) {
+      const float scale = args.scale ? args.scale[args.scale_per_row ? r : 0] : 1.0f;
+      const uint32_t random =
+          args.rounding == Rounding::stochastic ? rng.words(static_cast<uint64_t>(r * x.cols() + c))[0] : 0;
+      const uint32_t expected = encode(format, x.get(r, c) / scale, args.rounding, args.overflow, random);
+      if (codes.code(r, c) == expected || ++shown > 5) continue;
+      ADD_FAILURE() << to_string(format) << ' ' << to_string(args.rounding) << ' ' << to_string(args.overflow)
+                    << " x " << std::hexfloat << x.get(r, c) << " scale " << scale << std::hex << ": "
+                    << int{codes.code(r, c)} << ", expected " << expected;
+    }
+  EXPECT_EQ(shown, 0);
+}
+
+void check_all_modes(const TestMatrix& x, float scale, ThreadPool& pool) {
+  for (const Format format : kEightBit)
+    for (const Rounding rounding : kAllRoundings)
+      for (const Overflow overflow : kAllOverflows) {
+        TestMatrix codes(format, x.rows(), x.cols());
+        float largest = 0;
+        const QuantizeArgs args{.x = x,
+                                .codes = codes,
+                                .scale = &scale,
+                                .rounding = rounding,
+                                .overflow = overflow,
+                                .seed = 0x123456789abcdefull,
+                                .amax = &largest};
+        quantize(args, pool);
+        expect_encoded(x, codes, format, args);
+        EXPECT_EQ(float_bits(largest), float_bits(x.largest()));
+      }
+}
+
+/// Every BF16 number.
+TestMatrix all_bf16() {
+  TestMatrix x(Format::bf16, 256, 256);
+  const Matrix view = x;
+  for (uint32_t i = 0; i < 65536; ++i) reinterpret_cast<uint16_t*>(view.data)[i] = static_cast<uint16_t>(i);
+  return x;
+}
+
+TEST(Quantize, EveryBf16InEveryMode) {
+  ThreadPool pool(2);
+  const TestMatrix x = all_bf16();
+  for_each_isa([&] {
+    for (const float scale : {1.0f, 0x1p-9f, 0x1p+12f, 0.3f, 1.7e-3f, 0x1p-127f, 0x1p+127f, 3e-39f})
+      check_all_modes(x, scale, pool);
+  });
+}
+
+TEST(Quantize, RandomBitsInEveryMode) {
+  ThreadPool pool(2);
+  TestMatrix x(Format::fp32, 1, 100001);
+  const Rng rng(3);
+  for (int64_t i = 0; i < x.cols(); ++i) x.set(0, i, float_from_bits(rng.words(static_cast<uint64_t>(i))[0]));
+  for_each_isa([&] {
+    for (const float scale : {1.0f, 0x1p+5f, 0.7f}) check_all_modes(x, scale, pool);
+  });
+}
+
+// Millions of numbers in the range of the formats, where the rounding happens, for the rounding used most.
+TEST(Quantize, DenseInRangeNearest) {
+  ThreadPool pool(2);
+  for (const Format format : kEightBit) {
+    TestMatrix x(Format::fp32, 1, 1000003);
+    const Rng rng(5);
+    const FormatSpec s = spec(format);
+    for (int64_t i = 0; i < x.cols(); ++i) {
+      const auto words = rng.words(static_cast<uint64_t>(i));
+      const int exponent = s.min_exponent() - s.mantissa_bits - 3 + static_cast<int>(words[1] % 40);
+      float value = std::ldexp(1.0f + static_cast<float>(words[0] & 0x7fffff) * 0x1p-23f, exponent);
+      // A third of them on or next to a tie.
+      if (words[2] % 3 == 0) value = float_from_bits((float_bits(value) & 0xfff80000) + words[3] % 3 - 1);
+      x.set(0, i, words[1] >> 31 ? -value : value);
+    }
+    for_each_isa([&] {
+      TestMatrix codes(format, 1, x.cols());
+      const QuantizeArgs args{.x = x, .codes = codes};
+      quantize(args, pool);
+      expect_encoded(x, codes, format, args);
+    });
+  }
+}
+
+TEST(Quantize, TiesAndNeighboursOfEveryCode) {
+  ThreadPool pool(1);
+  for (const Format format : kEightBit) {
+    std::vector<float> values;
+    for (uint32_t code = 0; code <= spec(format).max_code; ++code) {
+      const float a = decode(format, code);
+      const float b =
+          code < spec(format).max_code ? decode(format, code + 1) : a + (a - decode(format, code - 1));
+      for (const float v : {a, (a + b) / 2, b})
+        for (const float w : {v, std::nextafter(v, 0.0f), std::nextafter(v, 1e9f)}) {
+          values.push_back(w);
+          values.push_back(-w);
+        }
+    }
+    for (const float v :
+         {0.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN(),
+          std::numeric_limits<float>::max(), std::numeric_limits<float>::denorm_min()}) {
+      values.push_back(v);
+      values.push_back(-v);
+    }
+    TestMatrix x(Format::fp32, 1, static_cast<int64_t>(values.size()));
+    for (size_t i = 0; i < values.size(); ++i) x.set(0, static_cast<int64_t>(i), values[i]);
+    for_each_isa([&] { check_all_modes(x, 1.0f, pool); });
+  }
+}
+
+TEST(Quantize, StridesTailsAndRowScales) {
+  ThreadPool pool(3);
+  for_each_isa([&] {
+    for (const Format from : {Format::fp32, Format::bf16})
+      for (int64_t cols = 1; cols < 140; cols += cols < 40 ? 1 : 13) {
+        TestMatrix x(from, 5, cols, 3);
+        x.fill(static_cast<uint64_t>(cols), 4);
+        const std::vector<float> scales{1.0f, 0.25f, 0.1f, 8.0f, 3.0f};
+        for (const Rounding rounding : kAllRoundings) {
+          TestMatrix codes(Format::e4m3, 5, cols, 2);
+          const QuantizeArgs args{.x = x,
+                                  .codes = codes,
+                                  .scale = scales.data(),
+                                  .scale_per_row = true,
+                                  .rounding = rounding,
+                                  .seed = 9};
+          quantize(args, pool);
+          expect_encoded(x, codes, Format::e4m3, args);
+          EXPECT_TRUE(codes.padding_intact());
+        }
+      }
+  });
+}
+
+// Numbers of elements pass 2^32 in large tensors; the vector code adds the lane to the low word of the
+// counter itself.
+TEST(Quantize, RandomNumbersBeyond32Bits) {
+  const TestMatrix x = TestMatrix(Format::fp32, 1, 61).fill(1);
+  const ConstMatrix view = x;
+  const Rng rng(77);
+  for_each_isa([&] {
+    for (const uint64_t first : {uint64_t{0xffffffff} - 20, (uint64_t{5} << 32) - 1, uint64_t{1} << 32}) {
+      std::vector<uint8_t> codes(61);
+      const FormatSpec s = spec(Format::e4m3);
+      const CodeGrid grid{.mantissa_bits = s.mantissa_bits,
+                          .bias = s.bias,
+                          .max_code = s.max_code,
+                          .overflow_code = s.max_code,
+                          .nan_code = s.nan_code,
+                          .has_negative_zero = true,
+                          .min_normal = min_normal(Format::e4m3),
+                          .limit = 2 * max_finite(Format::e4m3)};
+      row_kernels().quantize({.x = {view.data, false},
+                              .codes = codes.data(),
+                              .cols = 61,
+                              .rounding = static_cast<int>(Rounding::stochastic),
+                              .seed = 77,
+                              .first_index = first},
+                             grid);
+      for (uint64_t i = 0; i < 61; ++i)
+        ASSERT_EQ(codes[i], encode(Format::e4m3, x.get(0, static_cast<int64_t>(i)), Rounding::stochastic,
+                                   Overflow::saturate, rng.words(first + i)[0]));
+    }
+  });
+}
+
+TEST(Quantize, SameBitsForAnyTeam) {
+  for_each_isa([&] {
+    for (const Format from : {Format::fp32, Format::bf16}) {
+      TestMatrix x(from, 37, 1111, 5);
+      x.fill(11, 20);
+      std::vector<uint8_t> first;
+      double noise = 0;
+      for (const int threads : {1, 2, 3}) {
+        ThreadPool pool(threads);
+        TestMatrix codes(Format::e5m2, 37, 1111, 1);
+        QuantizeStats stats;
+        quantize({.x = x, .codes = codes, .rounding = Rounding::stochastic, .seed = 5, .stats = &stats},
+                 pool);
+        if (threads == 1) {
+          first = codes.memory();
+          noise = stats.noise;
+        }
+        EXPECT_EQ(codes.memory(), first);
+        EXPECT_EQ(stats.noise, noise);
+      }
+    }
+  });
+}
+
+TEST(Quantize, PlainFormats) {
+  ThreadPool pool(2);
+  const TestMatrix x = all_bf16();
+  for_each_isa([&] {
+    TestMatrix wide(Format::fp32, 256, 256, 7), back(Format::bf16, 256, 256);
+    quantize({.x = x, .codes = wide}, pool);
+    quantize({.x = wide, .codes = back}, pool);
+    for (int64_t r = 0; r < 256; ++r)
+      for (int64_t c = 0; c < 256; ++c) {
+        ASSERT_EQ(float_bits(wide.get(r, c)), float_bits(x.get(r, c)));
+        ASSERT_EQ(float_bits(back.get(r, c)) >> 16, uint32_t{bf16_from_float(x.get(r, c))});
+      }
+    TestMatrix random(Format::fp32, 1, 100003), rounded(Format::bf16, 1, 100003);
+    const Rng rng(8);
+    for (int64_t i = 0; i < random.cols(); ++i)
+      random.set(0, i, float_from_bits(rng.words(static_cast<uint64_t>(i))[0]));
+    quantize({.x = random, .codes = rounded}, pool);
+    for (int64_t i = 0; i < random.cols(); ++i)
+      ASSERT_EQ(float_bits(rounded.get(0, i)) >> 16, uint32_t{bf16_from_float(random.get(0, i))});
+  });
+}
+
+TEST(Quantize, AmaxKeepsNan) {
+  for_each_isa([&] {
+    for (const int threads : {1, 3})
+      for (const Format format : {Format::fp32, Format::bf16}) {
+        ThreadPool pool(threads);
+        TestMatrix x(format, 19, 1003, 2);
+        x.fill(21);
+        x.set(7, 1002, -77.5f);
+        EXPECT_EQ(amax(x, pool), 77.5f);
+        std::vector<float> by_row(19);
+        row_amax(x, by_row.data(), pool);
+        EXPECT_EQ(by_row[7], 77.5f);
+        EXPECT_LT(by_row[8], 6.0f);
+        x.set(3, 1000, -std::numeric_limits<float>::infinity());
+        EXPECT_EQ(amax(x, pool), std::numeric_limits<float>::infinity());
+        x.set(18, 1002, std::numeric_limits<float>::quiet_NaN());
+        EXPECT_TRUE(std::isnan(amax(x, pool)));
+        row_amax(x, by_row.data(), pool);
+        EXPECT_TRUE(std::isnan(by_row[18]));
+        EXPECT_EQ(by_row[7], 77.5f);
+      }
+  });
+}
+
+TEST(Quantize, StatsByHand) {
+  ThreadPool pool(2);
+  TestMatrix x(Format::fp32, 2, 4);
+  const float values[] = {0, 1e-6f, 900, -3, 1, 1.03f, -0.0f, -500};
+  for (int64_t i = 0; i < 8; ++i) x.set(i / 4, i % 4, values[i]);
+  const float scale = 1;
+  TestMatrix codes(Format::e4m3, 2, 4);
+  QuantizeStats stats;
+  quantize({.x = x, .codes = codes, .scale = &scale, .stats = &stats}, pool);
+  EXPECT_EQ(stats.count, 8);
+  EXPECT_EQ(stats.nonzero, 6);
+  EXPECT_EQ(stats.underflow, 1);
+  EXPECT_EQ(stats.saturated, 2);
+  EXPECT_EQ(stats.exponents[0], 2);
+  EXPECT_EQ(stats.exponents[127], 2);
+  EXPECT_EQ(stats.exponents[128], 1);
+  double signal = 0, noise = 0;
+  const double kept[] = {0, 0, 448, -3, 1, 1, 0, -448};
+  for (int i = 0; i < 8; ++i) {
+    signal += double{values[i]} * values[i];
+    noise += (values[i] - kept[i]) * (values[i] - kept[i]);
+  }
+  EXPECT_DOUBLE_EQ(stats.signal, signal);
+  EXPECT_DOUBLE_EQ(stats.noise, noise);
+}
+
+TEST(Dequantize, EveryCode) {
+  ThreadPool pool(2);
+  for_each_isa([&] {
+    for (const Format format : kAllFormats) {
+      if (bytes(format) != 1) continue;
+      for (const Format to : {Format::fp32, Format::bf16}) {
+        TestMatrix codes(format, 3, 256, 1);
+        const Matrix view = codes;
+        for (int64_t r = 0; r < 3; ++r)
+          for (int64_t c = 0; c < 256; ++c) view.row(r)[c] = static_cast<std::byte>(c);
+        const float scales[] = {1.0f, 0.37f, 0x1p-20f};
+        TestMatrix out(to, 3, 256, 4);
+        dequantize(codes, scales, true, out, pool);
+        EXPECT_TRUE(out.padding_intact());
+        for (int64_t r = 0; r < 3; ++r)
+          for (int64_t c = 0; c < 256; ++c) {
+            const float expected = decode(format, static_cast<uint32_t>(c)) * scales[r];
+            const float stored = to == Format::bf16 ? bf16_to_float(bf16_from_float(expected)) : expected;
+            if (std::isnan(stored))
+              ASSERT_TRUE(std::isnan(out.get(r, c)));
+            else
+              ASSERT_EQ(float_bits(out.get(r, c)), float_bits(stored)) << to_string(format) << ' ' << c;
+          }
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace octavo

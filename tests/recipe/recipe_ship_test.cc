@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shipped recipes, and every published method written as a recipe.
+#include <gmock/gmock.h>
+
+#include <filesystem>
+
+#include "octavo/base/error.h"
+#include "octavo/base/file.h"
+#include "octavo/recipe/recipe_file.h"
+
+namespace octavo {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+const std::string kSource = OCTAVO_SOURCE_DIR;
+
+std::vector<std::string> toml_files(const std::string& folder) {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".toml") files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Recipe fixture(const std::string& name) {
+  return load_recipe(kSource + "/tests/recipe/fixtures/" + name + ".toml");
+}
+
+void expect_round_trip(const Recipe& recipe) {
+  const std::string text = to_toml(recipe);
+  const Recipe again = parse_recipe(text, "again.toml");
+  EXPECT_EQ(again, recipe) << text;
+  EXPECT_EQ(to_toml(again), text);
+}
+
+TEST(ShippedRecipes, AreTheFilesOfTheFolder) {
+  const auto files = toml_files(kSource + "/recipes");
+  ASSERT_EQ(recipe_names().size(), files.size());
+  for (const std::string& path : files) {
+    const std::string name = std::filesystem::path(path).stem().string();
+    EXPECT_THAT(recipe_names(), Contains(name));
+    EXPECT_EQ(recipe_text(name), read_file(path));
+    EXPECT_EQ(load_recipe(name), load_recipe(path));
+  }
+}
+
+TEST(ShippedRecipes, SayWhatTheyAreAndRoundTrip) {
+  for (const std::string& name : recipe_names()) {
+    SCOPED_TRACE(name);
+    const Recipe recipe = load_recipe(name);
+    EXPECT_EQ(recipe.name, name);
+    EXPECT_FALSE(recipe.description.empty());
+    EXPECT_EQ(recipe.paper.empty(), name == "fp32");
+    expect_round_trip(recipe);
+    const std::string text = describe(recipe);
+    EXPECT_THAT(text, HasSubstr("gemm.wgrad.grad_output"));
+    for (const std::string& deviation : recipe.deviations) EXPECT_THAT(text, HasSubstr(deviation));
+  }
+}
+
+TEST(ShippedRecipes, WhatTheEngineRuns) {
+  for (const char* name : {"fp32", "bf16", "fp8-amax", "fp8-amax-fnuz"})
+    EXPECT_THAT(unsupported(load_recipe(name)), IsEmpty()) << name;
+  EXPECT_THAT(unsupported(load_recipe("fp8-cscale")), Contains(HasSubstr("loss.scale: static:65536")));
+  EXPECT_THAT(unsupported(load_recipe("fp8-row")), Contains(HasSubstr("scales per row")));
+}
+
+TEST(ShippedRecipes, Bf16IsTheDefault) {
+  const Recipe bf16 = load_recipe("bf16");
+  const Recipe nothing = parse_recipe("", "nothing.toml");
+  EXPECT_EQ(nothing.name, "nothing");
+  for (int i = 0; i < kRoleCount; ++i) {
+    const Role role = static_cast<Role>(i);
+    EXPECT_EQ(bf16.role(role), nothing.role(role)) << role_path(role);
+    EXPECT_EQ(Recipe().role(role), nothing.role(role)) << role_path(role);
+  }
+}
+
+TEST(ShippedRecipes, Fp32IsFp32Everywhere) {
+  const Recipe recipe = load_recipe("fp32");
+  for (int i = 0; i < kRoleCount; ++i)
+    EXPECT_EQ(recipe.role(static_cast<Role>(i)).format, Format::fp32) << role_path(static_cast<Role>(i));
+}
+
+TEST(ShippedRecipes, Fp8Amax) {
+  const Recipe recipe = load_recipe("fp8-amax");
+  EXPECT_EQ(recipe.role(Role::gemm_fprop_weight).format, Format::e4m3);
+  EXPECT_EQ(recipe.role(Role::gemm_wgrad_input).format, Format::e4m3);
+  EXPECT_EQ(recipe.role(Role::gemm_dgrad_grad_output).format, Format::e5m2);
+  EXPECT_EQ(recipe.role(Role::gemm_wgrad_grad_output).scaling.kind, ScalingKind::current);
+  EXPECT_TRUE(recipe.role(Role::gemm_wgrad_grad_output).scaling.pow2);
+  EXPECT_EQ(recipe.role(Role::store_activation), recipe.role(Role::gemm_input));
+  EXPECT_EQ(recipe.role(Role::attention_q).format, Format::bf16);
+  EXPECT_EQ(recipe.role(Role::store_master).format, Format::fp32);
+}
+
+TEST(ShippedRecipes, UnknownNamesAndFiles) {
+  const auto message = [](const std::string& name) -> std::string {
+    try {
+      load_recipe(name);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::usage);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(message("fp8-amx"), "unknown recipe 'fp8-amx' (did you mean 'fp8-amax'?)");
+  EXPECT_EQ(message("no/such.toml"), "there is no recipe file 'no/such.toml'");
+  EXPECT_EQ(message("/tmp/"), "'/tmp/' is not a file");
+}
+
+TEST(PublishedMethods, ParseRoundTripAndDescribe) {
+  const auto files = toml_files(kSource + "/tests/recipe/fixtures");
+  EXPECT_GE(files.size(), 15u);
+  for (const std::string& path : files) {
+    SCOPED_TRACE(path);
+    const Recipe recipe = load_recipe(path);
+    EXPECT_EQ(recipe.name, std::filesystem::path(path).stem().string());
+    expect_round_trip(recipe);
+    EXPECT_THAT(describe(recipe), HasSubstr(recipe.name));
+    // What needs more than this engine has must say so.
+    const bool runs = recipe.name == "munit-bf16" || recipe.name == "fp8-delayed";
+    EXPECT_EQ(unsupported(recipe).empty(), runs);
+  }
+}
+
+TEST(PublishedMethods, Fp8LmO3) {
+  const Recipe r = fixture("fp8-lm-o3");
+  EXPECT_EQ(r.role("gemm.fprop.weight").scaling.kind, ScalingKind::current);
+  EXPECT_EQ(r.role("gemm.dgrad.weight").scaling.kind, ScalingKind::current);
+  EXPECT_EQ(r.role("gemm.fprop.input").scaling.kind, ScalingKind::delayed);
+  EXPECT_EQ(r.role("gemm.wgrad.grad_output").scaling.window, 16);
+  EXPECT_EQ(r.role("gemm.wgrad.grad_output").format, Format::e5m2);
+  EXPECT_EQ(r.role("store.weight_grad").scaling.kind, ScalingKind::automatic);
+  EXPECT_EQ(r.role("store.weight_grad").scaling.count, Counting::sum);
+  EXPECT_EQ(r.role("comm.weight_grad"), r.role("store.weight_grad"));
+  EXPECT_EQ(r.role("store.master").format, Format::fp16);
+  EXPECT_EQ(r.role("store.moment1").format, Format::e4m3);
+  EXPECT_EQ(r.role("store.moment2").format, Format::fp16);
+  EXPECT_EQ(r.role("store.weight").format, Format::e4m3);
+  EXPECT_EQ(r.role("comm.activation").scaling.amax_group, AmaxGroup::tp);
+  EXPECT_EQ(r.role("comm.activation_grad").format, Format::bf16);
+}
+
+TEST(PublishedMethods, OneLookAtTheOthers) {
+  EXPECT_EQ(fixture("fp8-amax-fp16").accumulate, Accumulate::fp16);
+  EXPECT_EQ(fixture("fp8-amax-fp16").role("gemm.dgrad.grad_output").scaling.margin, 3);
+  EXPECT_EQ(fixture("fp8-amax-fp16").role("gemm.fprop.input").scaling.margin, 0);
+  EXPECT_EQ(fixture("fp8-amax-fp16").loss.kind, LossScaling::dynamic);
+  EXPECT_TRUE(fixture("munit").needs_unit_scaled_model());
+  EXPECT_FALSE(fixture("munit-bf16").needs_unit_scaled_model());
+  EXPECT_EQ(fixture("munit").loss, (LossSpec{LossScaling::static_, 1024}));
+  EXPECT_EQ(fixture("fp8-block").role("gemm.dgrad.weight").granularity,
+            (GranularitySpec{Granularity::block, 128, 128}));
+  EXPECT_EQ(fixture("fp8-block").role("gemm.dgrad.grad_output").granularity,
+            (GranularitySpec{Granularity::block, 1, 128}));
+  EXPECT_EQ(fixture("mxfp8").role("gemm.wgrad.input").granularity.kind, Granularity::mx);
+  EXPECT_EQ(fixture("fp8-lm-o3-msamp").reduce.gradient, GradientDivision::rsqrt);
+  EXPECT_EQ(fixture("fp8-lm-o3-msamp").reduce.shared_scale, SharedScale::max_amax);
+  EXPECT_EQ(fixture("ablation-2b").role("store.master").scaling.kind, ScalingKind::none);
+  const Recipe row = fixture("fp8-row-wgrad-bf16");
+  EXPECT_EQ(row.role("gemm.wgrad.input").format, Format::bf16);
+  EXPECT_EQ(row.role("gemm.wgrad.input").granularity.kind, Granularity::tensor);
+  EXPECT_EQ(row.role("gemm.dgrad.weight").granularity.kind, Granularity::row);
+}
+
+TEST(PublishedMethods, RoundTripOfEveryKey) {
+  const Recipe recipe = parse_recipe(R"(
+name = "a \"quoted\" \\ name\twith é"
+paper = "p"
+description = "d\nline"
+deviations = ["one", "two \" three"]
+[gemm]
+format = "e4m3"
+rounding = "stochastic"
+overflow = "nan"
+scaling = { kind = "delayed", pow2 = false, margin = -2, window = 7, statistic = "latest", amax_group = "dp" }
+[gemm.fprop.input]
+granularity = "block:4x64"
+scaling = { kind = "current" }
+[gemm.dgrad.weight]
+overflow = "saturate"
+scaling = { kind = "constant", exponent = -5 }
+[gemm.accumulate]
+format = "hopper13"
+[store.weight_grad]
+format = "e5m2"
+overflow = "inf"
+scaling = { kind = "auto", threshold = 0.001, growth_steps = 10, reading = "absolute", count = "sum" }
+[layers]
+keep_high = []
+first_blocks_high = 1
+last_blocks_high = 2
+[loss]
+scale = "static:0.5"
+[reduce]
+sum = "fp8-tree"
+gradient = "auto"
+[optimizer]
+stochastic_update = true
+)",
+                                     "every.toml");
+  EXPECT_EQ(recipe.role("gemm.fprop.weight").overflow, Overflow::nan);
+  EXPECT_EQ(recipe.role("gemm.fprop.weight").scaling.statistic, Statistic::latest);
+  EXPECT_EQ(recipe.role("gemm.dgrad.weight").scaling.exponent, -5);
+  EXPECT_EQ(recipe.loss.factor, 0.5);
+  expect_round_trip(recipe);
+}
+
+}  // namespace
+}  // namespace octavo
