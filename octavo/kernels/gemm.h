@@ -37,8 +37,8 @@ struct GemmArgs {
   int64_t m = 0, n = 0, k = 0;
   GemmOperand a, b;
   void* c = nullptr;  ///< [m,n]
-  Format c_format =
-      Format::fp32;  ///< fp32 or bf16; bf16 is rounded once, to nearest even, after the epilogue
+  /// fp32 or bf16; bf16 is rounded once, to nearest even, after the epilogue.
+  Format c_format = Format::fp32;
   int64_t c_stride = 0;
   float alpha = 1.0f;
   const float* bias = nullptr;  ///< [n] or none
@@ -46,7 +46,7 @@ struct GemmArgs {
 };
 
 /// Bytes of workspace gemm() takes for this problem with this team: for each thread a block of A, a block of
-/// sums and nc columns of B over all of k if those are below 16 MiB. About 2 MiB a thread, 18 MiB at most.
+/// sums and nc columns of B over all of k if those are below 16 MiB. 1 to 18 MiB a thread.
 size_t gemm_workspace(const GemmArgs& args, int threads);
 
 /// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at

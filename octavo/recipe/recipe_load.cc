@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <filesystem>
+#include <utility>
 
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/base/suggest.h"
 #include "octavo/recipe/recipe_file.h"
-#include "octavo/recipe/shipped.h"
 
 namespace octavo {
 
+const std::vector<std::pair<std::string, std::string>>& embedded_recipes();  // generated from recipes/*.toml
+
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
-  for (const ShippedRecipe& recipe : shipped_recipes()) names.emplace_back(recipe.name);
+  for (const auto& [name, text] : embedded_recipes()) names.push_back(name);
   return names;
 }
 
 std::string recipe_text(const std::string& name) {
-  for (const ShippedRecipe& recipe : shipped_recipes())
-    if (recipe.name == name) return std::string(recipe.text);
+  for (const auto& [known, text] : embedded_recipes())
+    if (known == name) return text;
   fail_usage("unknown recipe '" + name + "'" + did_you_mean(name, recipe_names()));
 }
 

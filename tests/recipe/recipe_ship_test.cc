@@ -65,8 +65,8 @@ TEST(ShippedRecipes, SayWhatTheyAreAndRoundTrip) {
 TEST(ShippedRecipes, WhatTheEngineRuns) {
   for (const char* name : {"fp32", "bf16", "fp8-amax", "fp8-amax-fnuz"})
     EXPECT_THAT(unsupported(load_recipe(name)), IsEmpty()) << name;
-  EXPECT_THAT(unsupported(load_recipe("fp8-cscale")), Contains(HasSubstr("loss.scale: static:65536")));
-  EXPECT_THAT(unsupported(load_recipe("fp8-row")), Contains(HasSubstr("scales per row")));
+  EXPECT_THAT(unsupported(fixture("fp8-cscale")), Contains(HasSubstr("loss.scale: static:65536")));
+  EXPECT_THAT(unsupported(fixture("fp8-row")), Contains(HasSubstr("scales per row")));
 }
 
 TEST(ShippedRecipes, Bf16IsTheDefault) {

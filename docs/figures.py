@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the figures of the README from run directories. Python's standard library only.
+
+    docs/figures.py loss   docs/images/loss.svg   runs/fp32 runs/bf16 runs/fp8-amax
+    docs/figures.py scales docs/images/scales.svg runs/fp8-amax
+
+loss: training loss of every run and, below, its distance to the first one. scales: the exponent of every scale over
+the steps. Colours are chosen to be readable on a light and on a dark page; there is no background.
+"""
+import argparse
+import html
+import json
+import pathlib
+import sys
+
+TEXT, GRID = "#768390", "#76839055"
+LINES = ["#8b949e", "#3b82f6", "#f0760a", "#22a06b", "#b65fcf"]
+# From low to high, evenly spaced in lightness.
+RAMP = [(68, 57, 132), (52, 96, 141), (38, 130, 142), (41, 164, 131), (99, 195, 97), (189, 213, 62), (245, 222, 90)]
+
+
+def lines_of(path):
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def recipe_of(run):
+    for line in (run / "config.toml").read_text(encoding="utf-8").splitlines():
+        if line.startswith("recipe"):
+            return pathlib.Path(line.split("=", 1)[1].strip(" '\"")).stem
+    sys.exit(f"{run}/config.toml has no recipe")
+
+
+class Svg:
+    def __init__(self, width, height, title):
+        self.parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'font-family="system-ui, sans-serif" font-size="12" fill="{TEXT}" role="img">',
+            f"<title>{html.escape(title)}</title>",
+        ]
+
+    def text(self, x, y, text, anchor="start", size=12, colour=TEXT, weight="normal"):
+        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}" '
+                          f'font-weight="{weight}">{html.escape(text)}</text>')
+
+    def line(self, x1, y1, x2, y2, colour=GRID, width=1):
+        self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
+                          f'stroke-width="{width}"/>')
+
+    def curve(self, points, colour, width=1.4):
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        self.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}" '
+                          'stroke-linejoin="round"/>')
+
+    def rect(self, x, y, width, height, colour):
+        self.parts.append(f'<rect x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}" fill="{colour}"/>')
+
+    def save(self, path):
+        path.write_text("\n".join(self.parts) + "\n</svg>\n", encoding="utf-8")
+
+
+class Panel:
+    """Axes: data coordinates to a rectangle of the picture."""
+
+    def __init__(self, svg, box, x_range, y_range):
+        self.svg, self.box, self.x_range, self.y_range = svg, box, x_range, y_range
+
+    def x(self, value):
+        left, _, width, _ = self.box
+        low, high = self.x_range
+        return left + width * (value - low) / (high - low)
+
+    def y(self, value):
+        _, top, _, height = self.box
+        low, high = self.y_range
+        return top + height * (1 - (value - low) / (high - low))
+
+    def y_ticks(self, values, form):
+        left, _, width, _ = self.box
+        for value in values:
+            self.svg.line(left, self.y(value), left + width, self.y(value))
+            self.svg.text(left - 6, self.y(value) + 4, form.format(value), "end", 11)
+
+    def x_ticks(self, step, label):
+        _, top, _, height = self.box
+        last = int(self.x_range[1])
+        for value in range(0, last + 1, step):
+            self.svg.text(self.x(value), top + height + 16, str(value) if value < last else f"{value} {label}",
+                          "middle" if value < last else "end", 11)
+
+    def curve(self, points, colour):
+        self.svg.curve([(self.x(x), self.y(y)) for x, y in points], colour)
+
+
+def running_mean(points, window):
+    return [(points[i][0], sum(y for _, y in points[i - window + 1:i + 1]) / window)
+            for i in range(window - 1, len(points))]
+
+
+def draw_loss(out, runs):
+    window = 10
+    names = [recipe_of(run) for run in runs]
+    events = [lines_of(run / "metrics.jsonl") for run in runs]
+    losses = [[(e["step"], e["loss"]) for e in run if e["event"] == "step"] for run in events]
+    finals = [next((e["loss"] for e in reversed(run) if e["event"] == "eval"), None) for run in events]
+    if any([s for s, _ in loss] != [s for s, _ in losses[0]] for loss in losses):
+        sys.exit("the runs do not have the same steps")
+    steps = losses[0][-1][0]
+    tick = max(1, round(steps / 6 / 10) * 10)
+
+    svg = Svg(760, 460, "Training loss of " + ", ".join(names) + ", and distance to " + names[0])
+    low = int(min(y for loss in losses for _, y in loss))
+    high = int(max(y for loss in losses for _, y in loss)) + 1
+    top = Panel(svg, (60, 34, 680, 236), (0, steps), (low, high))
+    top.y_ticks(range(low, high + 1), "{}")
+    svg.text(60, 20, "training loss, nats a token", weight="bold")
+    for i, (name, loss) in enumerate(zip(names, losses)):
+        top.curve(loss, LINES[i])
+        svg.line(478, 56 + 20 * i, 502, 56 + 20 * i, LINES[i], 2.5)
+        label = name if finals[i] is None else f"{name}: validation loss {finals[i]:.4f}"
+        svg.text(510, 60 + 20 * i, label)
+
+    deltas = []
+    for loss in losses[1:]:
+        deltas.append(running_mean([(s, y - base) for (s, y), (_, base) in zip(loss, losses[0])], window))
+    bound = max([abs(y) for delta in deltas for _, y in delta], default=0.01) * 1.1
+    bottom = Panel(svg, (60, 324, 680, 104), (0, steps), (-bound, bound))
+    unit = next(u for u in (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005) if 2 * u < bound or u == 0.0005)
+    bottom.y_ticks([unit * k for k in range(-int(bound / unit), int(bound / unit) + 1)], "{:+.3f}")
+    bottom.x_ticks(tick, "steps")
+    svg.text(60, 310, f"distance to {names[0]} (running mean over {window} steps)", weight="bold")
+    for i, delta in enumerate(deltas):
+        bottom.curve(delta, LINES[i + 1])
+    svg.save(out)
+
+
+def colour_of(share):
+    at = share * (len(RAMP) - 1)
+    i = min(int(at), len(RAMP) - 2)
+    mixed = [round(a + (b - a) * (at - i)) for a, b in zip(RAMP[i], RAMP[i + 1])]
+    return "#{:02x}{:02x}{:02x}".format(*mixed)
+
+
+def short(tensor):
+    """'transformer.h.2.attn.c_proj' and 'model.layers.2.self_attn.qkv' -> ('2', 'attn.c_proj')."""
+    parts = tensor.split(".")
+    at = next(i for i, part in enumerate(parts) if part.isdigit())
+    return parts[at], ".".join(parts[at + 1:])
+
+
+def draw_scales(out, run):
+    records = [r for r in lines_of(run / "tensors.jsonl") if r["scale_exponent"] is not None]
+    roles = [("gemm.input", "activations"), ("gemm.weight", "weights"), ("gemm.grad_output", "gradients")]
+    present = {r["role"] for r in records}
+    roles = [(role, label) for role, label in roles if role in present]
+    if not roles:
+        sys.exit(f"{run}/tensors.jsonl has no scales")
+    steps = sorted({r["step"] for r in records})
+    cell, width, gap, left = 13, 188, 22, 118
+    rows_at_most = max(len({r["tensor"] for r in records if r["role"] == role}) for role, _ in roles)
+    height = 46 + cell * rows_at_most + 74
+    svg = Svg(left + len(roles) * (width + gap), height, f"log2 of the scales of {recipe_of(run)} over the steps")
+    for n, (role, label) in enumerate(roles):
+        mine = [r for r in records if r["role"] == role]
+        formats = "/".join(sorted({r["format"] for r in mine}))
+        tensors = sorted({r["tensor"] for r in mine}, key=lambda t: (int(short(t)[0]), short(t)[1]))
+        values = {(r["tensor"], r["step"]): round(r["scale_exponent"]) for r in mine}
+        low, high = min(values.values()), max(values.values())
+        x0, y0 = left + n * (width + gap), 46
+        svg.text(x0, 20, f"{label} ({formats})", weight="bold")
+        svg.text(x0, 36, "log2(scale), one cell a logged step", size=11)
+        for i, tensor in enumerate(tensors):
+            y = y0 + i * cell
+            if n == 0:
+                layer, name = short(tensor)
+                svg.text(left - 8, y + 10, f"block {layer}  {name}" if i % 4 == 0 else name, "end", 10)
+            # Equal neighbours become one rectangle: the file stays small.
+            begin = 0
+            for s in range(1, len(steps) + 1):
+                if s < len(steps) and values.get((tensor, steps[s])) == values.get((tensor, steps[begin])):
+                    continue
+                value = values.get((tensor, steps[begin]))
+                if value is not None:
+                    share = (value - low) / max(1, high - low)
+                    svg.rect(x0 + width * begin / len(steps), y, width * (s - begin) / len(steps), cell - 1, colour_of(share))
+                begin = s
+        bottom = y0 + len(tensors) * cell
+        svg.text(x0, bottom + 14, f"step {steps[0]}", size=10)
+        svg.text(x0 + width, bottom + 14, str(steps[-1]), "end", 10)
+        swatch = min(24.0, width / (high - low + 1))
+        for value in range(low, high + 1):
+            x = x0 + (value - low) * swatch
+            svg.rect(x, bottom + 26, swatch - 1, 10, colour_of((value - low) / max(1, high - low)))
+            svg.text(x + swatch / 2, bottom + 50, str(value), "middle", 10 if swatch > 16 else 8)
+    svg.save(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("figure", choices=["loss", "scales"])
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("runs", type=pathlib.Path, nargs="+")
+    args = parser.parse_args()
+    if args.figure == "loss":
+        draw_loss(args.out, args.runs)
+    else:
+        draw_scales(args.out, args.runs[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory table is the allocation.
+#include "nn_testing.h"
+#include "octavo/base/error.h"
+
+namespace octavo {
+namespace {
+
+TEST(Memory, PlanIsAllocation) {
+  for (const char* recipe : {"fp32", "bf16", "fp8-amax"}) {
+    for (const ModelConfig& config : {tiny_gpt2(), tiny_gpt2(false), tiny_llama(), tiny_llama(true)}) {
+      for (const Purpose purpose : {Purpose::training, Purpose::inference}) {
+        ThreadPool pool(2);
+        const Limits limits{2, 9, purpose == Purpose::inference ? 15 : 0};
+        Transformer planned(config, load_recipe(recipe), purpose, pool), allocated(config, load_recipe(recipe), purpose, pool);
+        const auto plan = planned.plan(limits).categories();
+        EXPECT_FALSE(planned.memory().committed());
+        allocated.allocate(limits);
+        EXPECT_TRUE(allocated.memory().committed());
+        EXPECT_EQ(plan, allocated.memory().categories());
+        size_t total = 0;
+        for (const auto& [name, bytes] : plan) total += bytes;
+        EXPECT_EQ(total, allocated.memory().total());
+        // Asking for the plan first must not reserve everything twice.
+        planned.allocate(limits);
+        EXPECT_EQ(plan, planned.memory().categories());
+      }
+    }
+  }
+}
+
+TEST(Memory, TrainingHoldsFourFloatsAParameter) {
+  const ModelConfig config = larger(tiny_gpt2());
+  TestModel engine(config, "bf16", {1, 8, 0});
+  const size_t floats = static_cast<size_t>(parameter_count(config)) * 4;
+  const auto& table = engine.model.memory().categories();
+  const size_t padding = engine.model.parameters().all().size() * 64;
+  EXPECT_GE(table.at("weights"), floats);
+  EXPECT_LE(table.at("weights"), floats + padding);
+  EXPECT_LE(table.at("gradients"), floats + padding);
+  EXPECT_GE(table.at("optimizer"), 2 * floats);
+  EXPECT_LE(table.at("optimizer"), 2 * (floats + padding));
+}
+
+TEST(Memory, InferenceKeepsMastersOnlyWhereTheyAreRead) {
+  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama()}) {
+    for (const char* recipe : {"fp32", "bf16", "fp8-amax"}) {
+      ThreadPool pool(1);
+      Transformer model(config, load_recipe(recipe), Purpose::inference, pool);
+      model.allocate({1, 4, 8});
+      for (const Parameter& p : model.parameters().all()) {
+        const bool copied = p.decay && p.name != "transformer.wpe.weight";
+        EXPECT_EQ(p.value == nullptr, copied && std::string(recipe) != "fp32") << recipe << " " << p.name;
+        EXPECT_EQ(p.grad, nullptr);
+        EXPECT_EQ(p.moment1, nullptr);
+      }
+    }
+  }
+}
+
+TEST(Memory, TheModelsContextIsALimit) {
+  ThreadPool pool(1);
+  const ModelConfig config = tiny_gpt2();
+  Transformer model(config, load_recipe("bf16"), Purpose::inference, pool);
+  EXPECT_THROW(model.plan({1, config.context + 1, 0}), Error);
+  EXPECT_THROW(model.plan({1, 1, config.context + 1}), Error);
+}
+
+// A config.json may announce any context; only the positions asked for may cost anything.
+TEST(Memory, AHugeContextCostsNothingUntilItIsUsed) {
+  ModelConfig config = tiny_llama();
+  config.context = 1 << 24;
+  config.heads = config.kv_heads = 1;
+  config.head_dim = 1024;
+  validate(config, "test");
+  ThreadPool pool(1);
+  Transformer model(config, load_recipe("bf16"), Purpose::inference, pool);  // all of it would be 64 GiB of cosines
+  model.allocate({1, 4, 8});
+  EXPECT_LT(model.memory().total(), size_t{64} << 20);
+}
+
+}  // namespace
+}  // namespace octavo

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every gradient of one forward and backward pass against PyTorch's autograd."""
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers.pytorch_utils import Conv1D
+
+import common
+import created_models
+
+
+def octavo_gradients(model, data, recipe, folder, length):
+    """Loss, gradients by name, tokens, targets."""
+    out = folder / "gradients.safetensors"
+    answer = common.octavo_json("gradients", "--model", model, "--data", data, "--recipe", recipe, "--batch", 4, "--seq-len", length,
+                                "--out", out)
+    tensors = load_file(out)
+    return answer["loss"], tensors, tensors.pop("tokens").long(), tensors.pop("targets").long()
+
+
+def torch_gradients(directory, tokens, targets, dtype):
+    """Loss and gradients by name as [out, in]; GPT-2's Conv1D has [in, out]."""
+    model = common.load_torch(directory, dtype)
+    loss = common.loss_of(model, tokens, targets)
+    loss.backward()
+    transposed = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Conv1D)}
+    gradients = {name: p.grad.t() if name in transposed else p.grad for name, p in model.named_parameters()}
+    return loss.item(), gradients
+
+
+def compare(ours, theirs, measure, good):
+    """measure(a, b) of each tensor in float64; all of them are shown when one is not good."""
+    assert ours.keys() == theirs.keys()
+    rows = []
+    for name, expected in theirs.items():
+        a, b = ours[name].double().reshape(-1), expected.double().reshape(-1)
+        assert ours[name].numel() == expected.numel() and b.norm() > 0, name
+        if expected.dim() == 2:
+            assert ours[name].shape == expected.shape, name
+        rows.append((name, measure(a, b), b.norm().item()))
+    table = "\n".join(f"{'  ' if good(value) else '! '}{name:<44} {value:.3e}  norm {norm:.3e}" for name, value, norm in rows)
+    assert all(good(value) for _, value, _ in rows), "\n" + table
+
+
+def relative_error(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+def cosine(a, b):
+    return (a @ b / (a.norm() * b.norm())).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_fp32_of_a_trained_model(trained, dataset, tmp_path, dtype):
+    loss, ours, tokens, targets = octavo_gradients(trained, dataset, "fp32", tmp_path, 96)
+    expected, theirs = torch_gradients(trained / "final", tokens, targets, dtype)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    compare(ours, theirs, relative_error, lambda value: value <= 1e-4)
+
+
+def test_fp32_of_a_created_model(created, tmp_path):
+    ids = np.random.default_rng(6).integers(0, created_models.VOCABULARY, 1000)
+    data = common.write_tokens(tmp_path / "random.bin", ids)
+    loss, ours, tokens, targets = octavo_gradients(created, data, "fp32", tmp_path, 40)
+    assert tokens.flatten().tolist() == ids[:160].tolist() and targets.flatten().tolist() == ids[1:161].tolist()
+    expected, theirs = torch_gradients(created, tokens, targets, torch.float64)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    compare(ours, theirs, relative_error, lambda value: value <= 1e-4)
+
+
+@pytest.mark.parametrize("recipe,least", [("bf16", 0.99), ("fp8-amax", 0.95)])
+def test_direction_in_few_bits(trained, dataset, tmp_path, recipe, least):
+    loss, ours, tokens, targets = octavo_gradients(trained, dataset, recipe, tmp_path, 96)
+    expected, theirs = torch_gradients(trained / "final", tokens, targets, torch.float32)
+    assert loss == pytest.approx(expected, rel=0.02)
+    assert loss != expected  # it was computed in other numbers
+    compare(ours, theirs, cosine, lambda value: value >= least)
