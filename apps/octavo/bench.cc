@@ -205,6 +205,7 @@ void add_common(CLI::App* c, Common& o) {
 void add_bench(CLI::App& app) {
   CLI::App* c = app.add_subcommand("bench", "Measure kernels against the machine's limits, in one process");
   c->require_subcommand(1);
+  c->footer("Examples:\n  octavo bench gemm\n  octavo bench cast --types bf16:e5m2 --json");
   auto g = std::make_shared<GemmOptions>();
   CLI::App* gemm_command = c->add_subcommand("gemm", "Matrix products in the three layouts of training");
   gemm_command->add_option("--shapes", g->shapes, "Problems MxNxK, comma-separated")->capture_default_str();
@@ -221,6 +222,7 @@ void add_bench(CLI::App& app) {
   cast->add_option("--types", q->types, "FROM:TO, comma-separated")->capture_default_str();
   cast->add_option("--elements", q->elements, "Size of the problem")->capture_default_str();
   add_common(cast, *q);
+  cast->footer("Example:\n  octavo bench cast --types bf16:e4m3,bf16:e5m2 --elements 16777216");
   cast->callback([q] { bench_cast(*q); });
 }
 

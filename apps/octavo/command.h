@@ -13,6 +13,7 @@ void add_eval(CLI::App& app);
 void add_import(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_gradients(CLI::App& app);
+void add_logits(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_presets(CLI::App& app);
 void add_recipes(CLI::App& app);

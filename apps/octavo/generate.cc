@@ -2,6 +2,7 @@
 #include "octavo/infer/generate.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <memory>
@@ -71,9 +72,9 @@ void run(Options& o) {
   text += stream.finish();
   const double rate = result.tokens.size() > 1 ? static_cast<double>(result.tokens.size() - 1) / result.decode_seconds : 0;
   if (o.json) {
-    fmt::print("{{\"prompt\": {}, \"text\": {}, \"finish\": \"{}\", \"prompt_tokens\": {}, \"new_tokens\": {}, \"prompt_seconds\": {:.6f}, "
+    fmt::print("{{\"prompt\": {}, \"text\": {}, \"finish\": \"{}\", \"prompt_tokens\": {}, \"new_tokens\": {}, \"ids\": [{}], \"prompt_seconds\": {:.6f}, "
                "\"tokens_per_second\": {:.2f}}}\n",
-               utf8_json(o.prompt), utf8_json(text), result.finish, prompt.size(), result.tokens.size(), result.prompt_seconds, rate);
+               utf8_json(o.prompt), utf8_json(text), result.finish, prompt.size(), result.tokens.size(), fmt::join(result.tokens, ", "), result.prompt_seconds, rate);
   } else {
     fmt::print("\n");
     message(fmt::format("{} prompt tokens in {:.0f} ms, {} new tokens at {:.1f} tok/s, ended by {}", prompt.size(), result.prompt_seconds * 1e3,

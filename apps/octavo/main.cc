@@ -39,23 +39,24 @@ const char* kFooter = R"(Examples:
 Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
 unsupported, 4 bad data, 130 interrupted after saving.)";
 
-// CLI11 names the unknown word but not the one that was meant.
-std::string with_suggestion(const CLI::App& app, const CLI::ParseError& error) {
-  std::string text = error.what();
+// CLI11 lists everything that was left over, values included; name the word that is wrong and the one that was meant.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = &app;
-  for (const CLI::App* sub : app.get_subcommands()) command = sub;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().back();
   std::vector<std::string> known;
   for (const CLI::Option* option : command->get_options())
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  if (command == &app)
-    for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
-  for (const std::string& word : command->remaining()) {
-    const std::string flag = word.substr(0, word.find('='));
-    const std::string meant = nearest(flag, known);
-    if (!meant.empty()) text += fmt::format(" (did you mean '{}'?)", meant);
-    break;
+  const std::string help = fmt::format("; see octavo {}--help", command == &app ? "" : command->get_name() + " ");
+  if (command == &app && !app.remaining().empty() && !app.remaining().front().starts_with("-")) {
+    std::vector<std::string> commands;
+    for (const CLI::App* sub : app.get_subcommands({})) commands.push_back(sub->get_name());
+    return fmt::format("unknown command '{}'{}", app.remaining().front(), did_you_mean(app.remaining().front(), commands)) + help;
   }
-  return text + fmt::format("; see octavo {}--help", command == &app ? "" : command->get_name() + " ");
+  for (const std::string& word : app.remaining(true)) {
+    const std::string flag = word.substr(0, word.find('='));
+    if (flag.starts_with("--")) return fmt::format("unknown option '{}'{}", flag, did_you_mean(flag, known)) + help;
+  }
+  return error.what() + help;
 }
 
 int run(int argc, char** argv) {
@@ -72,6 +73,7 @@ int run(int argc, char** argv) {
   add_import(app);
   add_tokenize(app);
   add_gradients(app);
+  add_logits(app);
   add_presets(app);
   add_recipes(app);
   add_bench(app);
@@ -82,7 +84,7 @@ int run(int argc, char** argv) {
     return exit_status();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    message("octavo: " + with_suggestion(app, error));
+    message("octavo: " + explain(app, error));
     return static_cast<int>(ExitCode::usage);
   }
 }

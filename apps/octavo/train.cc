@@ -5,13 +5,13 @@
 #include <cmath>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
+#include "octavo/base/process.h"
 #include "octavo/train/run_directory.h"
 #include "octavo/train/trainer.h"
 #include "terminal.h"
@@ -49,14 +49,6 @@ void memory_table(const TrainStart& start) {
     total += static_cast<double>(bytes);
   }
   message(fmt::format("  {:<16} {:>11}", "total", bytes_text(total)));
-}
-
-// "VmHWM", the most memory the process ever had, in bytes.
-double peak_resident() {
-  std::ifstream status_file("/proc/self/status");
-  for (std::string line; std::getline(status_file, line);)
-    if (line.rfind("VmHWM:", 0) == 0) return std::stod(line.substr(6)) * 1024;
-  return 0;
 }
 
 class Console : public TrainObserver {
@@ -124,10 +116,10 @@ RunConfig resolve(const Options& o) {
     const std::string key = kFlags[i].key;
     if (key == "data.train" || key == "data.val") {
       value = "[";
-      for (const std::string& path : o.flags[i]) value += (value.size() > 1 ? "," : "") + nlohmann::json(path).dump();
+      for (const std::string& path : o.flags[i]) value += (value.size() > 1 ? "," : "") + nlohmann::json(path).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
       value += "]";
     }
-    apply_setting(config, key + "=" + value);
+    apply_setting(config, key + "=" + value, kFlags[i].name);
   }
   if (o.tensorboard) config.log.tensorboard = true;
   if (o.profile) config.log.profile = true;
@@ -140,6 +132,9 @@ void run(const Options& o) {
   if (o.preset.empty() && o.configs.empty() && o.settings.empty() && o.resume.empty() && o.flags[3].empty())
     fail_usage("say what to train: --preset NAME (octavo presets lists them), --config FILE, --init DIR or --resume RUN");
   if (!o.resume.empty() && !o.preset.empty()) fail_usage("--resume takes the model from the run; leave --preset away");
+  for (size_t i = 0; i < std::size(kFlags); ++i)
+    if (!o.resume.empty() && !o.flags[i].empty() && (std::string(kFlags[i].key) == "recipe" || std::string(kFlags[i].key) == "init"))
+      fail_usage(fmt::format("a resumed run keeps what it began with; leave {} away, or start a new run with --init", kFlags[i].name));
   if (!o.resume.empty() && !o.out.empty()) fail_usage("--resume continues in the run's own directory; leave --out away");
   const RunConfig config = resolve(o);
   if (o.dry_run) {
@@ -151,7 +146,7 @@ void run(const Options& o) {
   }
   Console console(config.log.profile);
   const TrainResult result = train(config, !o.resume.empty(), console, stop_requested());
-  message(fmt::format("peak resident memory {}", bytes_text(peak_resident())));
+  message(fmt::format("peak resident memory {}", bytes_text(static_cast<double>(peak_resident_bytes()))));
   if (result.interrupted) {
     message(fmt::format("interrupted after step {}; continue with: octavo train --resume {}", result.steps, result.run));
     exit_status() = static_cast<int>(ExitCode::interrupted);
@@ -194,7 +189,7 @@ void add_train(CLI::App& app) {
     if (name == "--micro-batch") name = "--micro-batch,--batch-size";
     if (name == "--steps") name = "--steps,--max-steps";
     CLI::Option* option = c->add_option(name, o->flags[i], key->help + " [" + key->key + "]");
-    if (key->type != "list of text") option->expected(1);
+    if (key->type != "list of text") option->expected(1)->take_last();
     option->type_name(key->type == "text" || key->type == "list of text" ? "TEXT" : "NUMBER");
   }
   c->add_flag("--tensorboard", o->tensorboard, "Write TensorBoard events into RUN/tb");

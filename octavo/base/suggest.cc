@@ -26,9 +26,10 @@ std::string nearest(std::string_view word, std::span<const std::string> known) {
   std::string result;
   for (const std::string& candidate : known) {
     int distance = edit_distance(word, candidate);
-    // A word that is a part of a known one ("lr" in "learning_rate" is not, "weight" in "weight_decay" is).
+    // The beginning of a known word, or a longer part of it, is nearer than any misspelling.
+    if (word.size() >= 2 && candidate.starts_with(word)) distance = 0;
     if (word.size() >= 4 && candidate.find(word) != std::string::npos) distance = std::min(distance, 1);
-    if (distance < best) {
+    if (distance < best || (distance == best && !result.empty() && candidate.size() < result.size())) {
       best = distance;
       result = candidate;
     }

@@ -6,8 +6,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "octavo/base/error.h"
 
 namespace octavo {
 namespace {
@@ -15,6 +19,8 @@ namespace {
 // A step launches hundreds of short parallel sections; sleeping between them costs about 50 us each. So a worker
 // spins for a while before it sleeps. The limit keeps an idle process (an interactive prompt) off the CPU.
 constexpr int kSpins = 20000;
+// Far beyond any machine; a mistyped number should not exhaust one.
+constexpr int kMostThreads = 4096;
 
 void relax() {
 #if defined(__x86_64__)
@@ -61,18 +67,28 @@ struct ThreadPool::Team {
     { std::lock_guard lock(mutex); }
     wake.notify_all();
   }
+
+  void dismiss() {
+    stop.store(true, std::memory_order_release);
+    announce();
+    for (std::thread& worker : workers) worker.join();
+  }
 };
 
 ThreadPool::ThreadPool(int threads) : team_(std::make_unique<Team>()) {
   if (threads <= 0) threads = available_cpus();
-  for (int i = 1; i < threads; ++i) team_->workers.emplace_back([this, i] { team_->work(i); });
+  if (threads > kMostThreads)
+    fail_usage(std::to_string(threads) + " threads are too many, at most " + std::to_string(kMostThreads) + " are possible");
+  try {
+    for (int i = 1; i < threads; ++i) team_->workers.emplace_back([team = team_.get(), i] { team->work(i); });
+  } catch (const std::system_error& error) {
+    const size_t started = team_->workers.size() + 1;
+    team_->dismiss();  // a running thread must be joined before the team goes
+    fail_unsupported("cannot start " + std::to_string(threads) + " threads, only " + std::to_string(started) + ": " + error.what());
+  }
 }
 
-ThreadPool::~ThreadPool() {
-  team_->stop.store(true, std::memory_order_release);
-  team_->announce();
-  for (std::thread& worker : team_->workers) worker.join();
-}
+ThreadPool::~ThreadPool() { team_->dismiss(); }
 
 int ThreadPool::size() const { return static_cast<int>(team_->workers.size()) + 1; }
 

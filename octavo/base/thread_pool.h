@@ -11,6 +11,7 @@ namespace octavo {
 class ThreadPool {
  public:
   /// `threads` >= 1, the caller included; 0 takes every CPU this process may run on.
+  /// Throws usage beyond 4096, unsupported when the system refuses that many.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

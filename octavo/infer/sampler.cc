@@ -30,6 +30,9 @@ void validate(const SamplerParams& p) {
 int32_t sample(std::span<const float> logits, const SamplerParams& params, uint64_t position, uint64_t sequence) {
   if (std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); }))
     fail_data("the model's logits contain NaN: its weights are damaged, or the recipe overflows on it (try --recipe bf16)");
+  const float best = logits[static_cast<size_t>(most_likely(logits))];
+  if (!std::isfinite(best))
+    fail_data(fmt::format("the largest logit of the model is {}: its weights are damaged, or the recipe overflows on it (try --recipe bf16)", best));
   if (params.temperature == 0) return most_likely(logits);
 
   std::vector<int32_t> ids(logits.size());
@@ -44,7 +47,7 @@ int32_t sample(std::span<const float> logits, const SamplerParams& params, uint6
   if (ordered) std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(kept), ids.end(), likelier);
   ids.resize(kept);
 
-  const double top = static_cast<double>(logits[static_cast<size_t>(most_likely(logits))]);
+  const double top = static_cast<double>(best);
   std::vector<double> weights(ids.size());
   double total = 0;
   for (size_t i = 0; i < ids.size(); ++i) {

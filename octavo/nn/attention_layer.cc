@@ -8,14 +8,14 @@
 
 namespace octavo {
 
-RopeTables RopeTables::make(const ModelConfig& config) {
+RopeTables RopeTables::make(const ModelConfig& config, int64_t positions) {
   RopeTables tables;
   const int64_t half = config.head_dim / 2;
-  tables.cos.resize(static_cast<size_t>(config.context * half));
+  tables.cos.resize(static_cast<size_t>(positions * half));
   tables.sin.resize(tables.cos.size());
   for (int64_t i = 0; i < half; ++i) {
     const double frequency = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
-    for (int64_t t = 0; t < config.context; ++t) {
+    for (int64_t t = 0; t < positions; ++t) {
       const double angle = static_cast<double>(t) * frequency;
       tables.cos[static_cast<size_t>(t * half + i)] = static_cast<float>(std::cos(angle));
       tables.sin[static_cast<size_t>(t * half + i)] = static_cast<float>(std::sin(angle));

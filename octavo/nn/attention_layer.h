@@ -10,10 +10,10 @@
 
 namespace octavo {
 
-/// cos and sin of every position: [context, head_dim / 2] each.
+/// cos and sin of the first positions: [positions, head_dim / 2] each.
 struct RopeTables {
   std::vector<float> cos, sin;
-  static RopeTables make(const ModelConfig& config);
+  static RopeTables make(const ModelConfig& config, int64_t positions);
 };
 
 /// Kept between forward and backward.

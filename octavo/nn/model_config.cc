@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <limits>
+
 #include "octavo/base/error.h"
 
 namespace octavo {
@@ -30,8 +33,13 @@ void validate(const ModelConfig& c, const std::string& source) {
     fail_data(fmt::format("{}: width {} is not heads {} x head_dim {}", source, c.width, c.heads, c.head_dim));
   if (c.family == Family::llama && c.head_dim % 2 != 0)
     fail_data(fmt::format("{}: head_dim {} is odd, rotary positions need pairs", source, c.head_dim));
-  if (!(c.norm_eps > 0)) fail_data(fmt::format("{}: norm_eps is {}, expected a positive number", source, c.norm_eps));
-  if (!(c.rope_theta > 0)) fail_data(fmt::format("{}: rope_theta is {}, expected a positive number", source, c.rope_theta));
+  const auto number = [&](double value, const char* key, double least) {
+    if (!std::isfinite(value) || value < least)
+      fail_data(fmt::format("{}: {} is {}, expected a {} number", source, key, value, least > 0 ? "positive" : "non-negative"));
+  };
+  number(c.norm_eps, "norm_eps", std::numeric_limits<double>::min());
+  number(c.rope_theta, "rope_theta", std::numeric_limits<double>::min());
+  number(c.init_std, "init_std", 0);
 }
 
 namespace {

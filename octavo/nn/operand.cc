@@ -35,6 +35,20 @@ void OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledT
   pass.records->push_back(line);
 }
 
+void OperandSlot::requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const {
+  if (spec_.scaling.kind != ScalingKind::delayed) return quantize(pass, x, nullptr, out);
+  out.granularity = spec_.granularity;
+  out.scales[0] = pass.scaler.last_scale(slot_);
+  QuantizeArgs args;
+  args.x = x;
+  args.codes = out.codes;
+  args.scale = out.scales;
+  args.rounding = spec_.rounding;
+  args.overflow = spec_.overflow;
+  args.seed = pass.rounding_seed(slot_);
+  pass.run(Part::quantize, [&](ThreadPool& pool) { octavo::quantize(args, pool); });
+}
+
 void SavedOperand::plan(Arena& arena, int64_t rows, int64_t cols) {
   rows_ = rows;
   cols_ = cols;
@@ -75,6 +89,11 @@ void Weight::bind(const Arena& arena) {
 
 void Weight::refresh(Pass& pass) {
   refresh_from(pass, parameter->value, parameter->amax >= 0 ? &parameter->amax : nullptr);
+}
+
+void Weight::requantize(Pass& pass) {
+  if (!reads_master())
+    slot_.requantize(pass, dense(parameter->value, Format::fp32, parameter->rows, parameter->cols), tensor_);
 }
 
 void Weight::refresh_from(Pass& pass, const float* values, const float* amax) {

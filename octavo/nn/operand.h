@@ -22,6 +22,9 @@ class OperandSlot {
   bool direct(Format data) const { return data == spec_.format; }
   /// Codes and scales of x into `out`. `amax`: max |x| where the producer already knows it, else nullptr.
   void quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out) const;
+  /// The same codes again from the same x, after the scaler's state was restored: a scale that depends on history is the last
+  /// one, not chosen anew.
+  void requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const;
   int64_t scales(int64_t rows, int64_t cols) const { return scale_count(spec_.granularity, rows, cols); }
   bool wants_amax() const;
   const RoleSpec& spec() const { return spec_; }
@@ -67,7 +70,9 @@ class Weight {
   void bind(const Arena& arena);
   /// Makes the compute copy of the master. Once per optimizer step.
   void refresh(Pass& pass);
-  /// The same from values that are not kept (a checkpoint being read).
+  /// The compute copy as it was when the master and the scaler's state were saved.
+  void requantize(Pass& pass);
+  /// As refresh(), from values that are not kept (a checkpoint being read).
   void refresh_from(Pass& pass, const float* values, const float* amax);
   /// True when the GEMMs read the FP32 master itself.
   Format format() const { return slot_.format(); }

@@ -14,7 +14,6 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
     : config_(config), recipe_(recipe), purpose_(purpose), pool_(pool) {
   const std::vector<std::string> reasons = unsupported(recipe);
   if (!reasons.empty()) fail_unsupported(fmt::format("recipe {}: {}", recipe.name, reasons.front()));
-  if (config_.family == Family::llama) rope_ = RopeTables::make(config_);
 
   const int blocks = static_cast<int>(config_.layers);
   const Build outside{recipe_, scaler_, parameters_, -1, blocks};
@@ -42,6 +41,8 @@ std::vector<Weight*> Transformer::weights() {
 
 void Transformer::reserve(const Limits& limits) {
   limits_ = limits;
+  arena_ = Arena();
+  cache_blocks_.clear();
   const int64_t rows = limits.batch * limits.seq;
   std::vector<const Parameter*> copied;  // matrices whose master inference can do without
   for (Weight* weight : weights())
@@ -105,6 +106,8 @@ void Transformer::rehearse() {
 const Arena& Transformer::plan(const Limits& limits) {
   if (limits.seq > config_.context)
     fail_usage(fmt::format("sequence length {} is more than the model's context of {}", limits.seq, config_.context));
+  if (limits.cache > config_.context)
+    fail_usage(fmt::format("a cache of {} rows is more than the model's context of {}", limits.cache, config_.context));
   reserve(limits);
   rehearse();
   workspace_block_ = arena_.reserve("workspace", workspace_bytes_);
@@ -114,6 +117,7 @@ const Arena& Transformer::plan(const Limits& limits) {
 void Transformer::allocate(const Limits& limits) {
   plan(limits);
   arena_.commit();
+  if (config_.family == Family::llama) rope_ = RopeTables::make(config_, std::max(limits.seq, limits.cache));
   bind();
   workspace_ = Workspace(arena_.at<void>(workspace_block_), workspace_bytes_);
 }
@@ -130,8 +134,18 @@ void Transformer::set_parameter(Parameter& parameter, const float* values) {
     if (weight->parameter == &parameter) weight->refresh_from(*pass_, values, nullptr);
 }
 
+// Stochastic rounding draws by the number of quantizations so far in the step. Weights have numbers of their own, so that a
+// restored model can draw the same again whatever the step did before.
+constexpr uint64_t kWeightDraws = uint64_t{1} << 40;
+
 void Transformer::refresh_weights() {
+  pass_->quantizations = kWeightDraws;
   for (Weight* weight : weights()) weight->refresh(*pass_);
+}
+
+void Transformer::requantize_weights() {
+  pass_->quantizations = kWeightDraws;
+  for (Weight* weight : weights()) weight->requantize(*pass_);
 }
 
 void Transformer::forward(const Batch& batch, bool cached) {

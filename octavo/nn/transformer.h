@@ -26,7 +26,8 @@ class Transformer {
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
 
-  /// Plans by running one pass without data, then allocates once; memory().categories() is both plan and allocation.
+  /// Plans by running one pass without data, then allocates once; memory().categories() is both plan and allocation. May be
+  /// called again: what was held is given back first.
   void allocate(const Limits& limits);
   /// The plan alone: no memory is taken.
   const Arena& plan(const Limits& limits);
@@ -45,6 +46,9 @@ class Transformer {
   void set_parameter(Parameter& parameter, const float* values);
   /// Compute copies of all masters. After initialize() and every optimizer step.
   void refresh_weights();
+  /// Training, after masters and the scaler's state were read back: the compute copies refresh_weights() made last, bit for bit,
+  /// given the same pass().seed.
+  void requantize_weights();
 
   /// Adds the gradients of (sum of the losses) * grad_scale.
   LossSum train(const Batch& batch, const int32_t* targets, float grad_scale);

@@ -2,8 +2,10 @@
 #include "octavo/train/checkpoint.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <vector>
@@ -71,9 +73,10 @@ std::vector<int64_t> steps_in(const std::string& run) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(run + "/checkpoints", error)) {
     const std::string name = entry.path().filename().string();
-    if (name.rfind("step_", 0) != 0 || name.size() < 6) continue;
-    if (name.find_first_not_of("0123456789", 5) != std::string::npos) continue;
-    steps.push_back(std::stoll(name.substr(5)));
+    int64_t step = 0;
+    const auto [end, failed] = std::from_chars(name.data() + std::min<size_t>(5, name.size()), name.data() + name.size(), step);
+    // Only names this program writes: no signs, no missing zeros, no number too large.
+    if (failed == std::errc() && step >= 0 && checkpoint_path(run, step) == run + "/checkpoints/" + name) steps.push_back(step);
   }
   std::sort(steps.begin(), steps.end());
   return steps;
@@ -124,9 +127,27 @@ std::optional<std::string> newest_checkpoint(const std::string& run, std::string
   return std::nullopt;
 }
 
+void set_aside_checkpoints_after(const std::string& run, int64_t step) {
+  for (const int64_t later : steps_in(run)) {
+    if (later <= step) continue;
+    const std::string path = checkpoint_path(run, later), aside = path + ".damaged";
+    std::error_code error;
+    fs::remove_all(aside, error);
+    fs::rename(path, aside, error);
+    if (error) fail_data(fmt::format("cannot rename the damaged checkpoint '{}': {}", path, error.message()));
+  }
+}
+
 void prune_checkpoints(const std::string& run, int64_t keep) {
   const std::vector<int64_t> steps = steps_in(run);
-  for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) fs::remove_all(checkpoint_path(run, steps[i]));
+  for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) {
+    // Deleting takes a while. Under a temporary name nobody takes the half that is left for a checkpoint, and it is cleaned up.
+    const std::string path = checkpoint_path(run, steps[i]), doomed = fmt::format("{}.tmp-{}", path, ::getpid());
+    std::error_code error;
+    fs::rename(path, doomed, error);
+    if (!error) fs::remove_all(doomed, error);
+    if (error) fail_data(fmt::format("cannot delete the old checkpoint '{}': {}", path, error.message()));
+  }
 }
 
 }  // namespace octavo

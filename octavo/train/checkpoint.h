@@ -31,6 +31,9 @@ void save_final(const std::string& directory, Transformer& model, const std::str
 std::optional<std::string> newest_checkpoint(const std::string& run, std::string* skipped = nullptr);
 /// `run`/checkpoints/step_00000500.
 std::string checkpoint_path(const std::string& run, int64_t step);
+/// Renames checkpoints of later steps than `step` to "<name>.damaged": a run that goes on from `step` found them unreadable, and they
+/// must neither count as its newest nor stand where it will save.
+void set_aside_checkpoints_after(const std::string& run, int64_t step);
 /// Deletes all but the `keep` newest.
 void prune_checkpoints(const std::string& run, int64_t keep);
 

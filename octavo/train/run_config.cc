@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include <cmath>
 #include <sstream>
+#include <utility>
 
 #include "octavo/base/error.h"
 #include "octavo/base/suggest.h"
+#include "octavo/data/utf8.h"
 
 namespace octavo {
 namespace {
@@ -127,7 +130,7 @@ std::string printed(const toml::node& node) {
 
 std::string place(const std::string& source, const toml::node& node) {
   const auto line = node.source().begin.line;
-  return line > 0 && source != "--set" ? fmt::format("{}:{}", source, line) : source;
+  return line > 0 && !source.starts_with("--") ? fmt::format("{}:{}", source, line) : source;
 }
 
 void apply_node(RunConfig& config, const std::string& key, const toml::node& node, const std::string& source) {
@@ -140,7 +143,12 @@ void apply_node(RunConfig& config, const std::string& key, const toml::node& nod
     if (!assign(node, field))
       fail_usage(fmt::format("{}: {} expects {}, found {}", place(source, node), key, type_of(field), printed(node)));
   });
-  if (!known) fail_usage(fmt::format("{}: unknown key '{}'{}", place(source, node), key, did_you_mean(key, keys)));
+  if (known) return;
+  if (nearest(key, keys).empty()) {  // then the keys of its own table are all the help there is
+    const std::string table = key.substr(0, key.find('.') + 1);
+    if (!table.empty()) std::erase_if(keys, [&](const std::string& k) { return !k.starts_with(table); });
+  }
+  fail_usage(fmt::format("{}: unknown key '{}'{}", place(source, node), key, did_you_mean(key, keys)));
 }
 
 void apply_table(RunConfig& config, const toml::table& table, const std::string& prefix, const std::string& source) {
@@ -173,20 +181,21 @@ void apply_toml(RunConfig& config, const std::string& text, const std::string& s
   apply_table(config, table, "", source);
 }
 
-void apply_setting(RunConfig& config, const std::string& assignment) {
+void apply_setting(RunConfig& config, const std::string& assignment, const std::string& source) {
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0)
-    fail_usage(fmt::format("--set {}: expected key=value, for instance --set optim.lr=3e-4", assignment));
+    fail_usage(fmt::format("{} {}: expected key=value, for instance --set optim.lr=3e-4", source, assignment));
   const std::string key = assignment.substr(0, equals), value = assignment.substr(equals + 1);
   const auto try_parse = [&](const std::string& text) {
     try {
       const toml::table table = toml::parse("value = " + text);
-      apply_node(config, key, *table.get("value"), "--set");
+      apply_node(config, key, *table.get("value"), source);
       return true;
     } catch (const toml::parse_error&) {
       return false;
     }
   };
+  if (utf8_valid_prefix(value) != value.size()) fail_usage(fmt::format("{}: the value of {} is not text in UTF-8", source, key));
   if (!try_parse(value)) try_parse(toml_string(value));
 }
 
@@ -208,9 +217,14 @@ void validate(const RunConfig& c) {
   const auto check = [](bool good, const char* key, const auto& value, const char* expected) {
     if (!good) fail_usage(fmt::format("{} is {}, expected {}", key, value, expected));
   };
-  check(c.train.steps >= 1, "train.steps", c.train.steps, "at least 1");
-  check(c.train.micro_batch >= 1, "train.micro_batch", c.train.micro_batch, "at least 1");
-  check(c.train.grad_accum >= 1, "train.grad_accum", c.train.grad_accum, "at least 1");
+  // The upper limits keep products of these numbers within 64 bits.
+  constexpr int64_t kMillion = 1'000'000, kMany = kMillion * kMillion;
+  check(c.train.steps >= 1 && c.train.steps <= kMany, "train.steps", c.train.steps, "1 to 10^12");
+  check(c.train.micro_batch >= 1 && c.train.micro_batch <= kMillion, "train.micro_batch", c.train.micro_batch, "1 to 1000000");
+  check(c.train.grad_accum >= 1 && c.train.grad_accum <= kMillion, "train.grad_accum", c.train.grad_accum, "1 to 1000000");
+  for (const auto& [key, value] : {std::pair{"optim.lr", c.optim.lr}, {"optim.min_lr", c.optim.min_lr}, {"optim.eps", c.optim.eps},
+                                   {"optim.weight_decay", c.optim.weight_decay}, {"optim.clip", c.optim.clip}})
+    check(std::isfinite(value), key, value, "a finite number");
   check(c.data.sequence_length >= 0, "data.sequence_length", c.data.sequence_length, "0 or more");
   check(c.threads >= 0 && c.threads <= 4096, "threads", c.threads, "0 to 4096");
   check(c.optim.lr >= 0, "optim.lr", c.optim.lr, "0 or more");
@@ -222,7 +236,7 @@ void validate(const RunConfig& c) {
   check(c.optim.eps > 0, "optim.eps", c.optim.eps, "a positive number");
   check(c.optim.clip >= 0, "optim.clip", c.optim.clip, "0 (off) or more");
   check(c.eval.every >= 0, "eval.every", c.eval.every, "0 or more");
-  check(c.eval.batches >= 0, "eval.batches", c.eval.batches, "0 (all) or more");
+  check(c.eval.batches >= 0 && c.eval.batches <= kMany, "eval.batches", c.eval.batches, "0 (all) to 10^12");
   check(c.log.every >= 1, "log.every", c.log.every, "at least 1");
   check(c.log.tensors_every >= 0, "log.tensors_every", c.log.tensors_every, "0 or more");
   check(c.checkpoint.every >= 0, "checkpoint.every", c.checkpoint.every, "0 or more");

@@ -67,8 +67,8 @@ std::vector<ConfigKey> config_keys(const RunConfig& config);
 
 /// Applies the TOML text over `config`. Unknown keys and wrong types throw usage, naming `source`, the line and the nearest key.
 void apply_toml(RunConfig& config, const std::string& text, const std::string& source);
-/// Applies "section.key=value"; the value is TOML, or a bare word taken as a string.
-void apply_setting(RunConfig& config, const std::string& assignment);
+/// Applies "section.key=value"; the value is TOML, or a bare word taken as a string. `source` is the flag that messages name.
+void apply_setting(RunConfig& config, const std::string& assignment, const std::string& source = "--set");
 /// The whole configuration as TOML; apply_toml of it gives the same configuration.
 std::string to_toml(const RunConfig& config);
 /// Throws usage when numbers make no sense (steps < 1, clip < 0, ...).

@@ -30,7 +30,7 @@ namespace {
 /// Everything a run holds between its steps.
 class Trainer {
  public:
-  Trainer(const RunConfig& config, TrainObserver& observer);
+  Trainer(const RunConfig& config, bool resume, TrainObserver& observer);
   TrainResult run(bool resume, const std::atomic<bool>& stop);
   TrainStart plan();
 
@@ -39,11 +39,12 @@ class Trainer {
   TrainStart describe() const;
   /// One linear layer's forward product: which kernel and which unit the run lives on.
   GemmArgs typical_gemm() const;
+  uint64_t rounding_seed(int64_t index) const;
   StepReport step(int64_t index);
   LossSum micro_batches(int64_t index);
   void require_finite(const StepReport& report) const;
   void record(const StepReport& report);
-  EvalReport evaluate(int64_t step);
+  EvalReport evaluate(int64_t step, bool record);
   void checkpoint();
 
   RunConfig config_;
@@ -68,11 +69,12 @@ RunConfig checked(RunConfig config) {
   return config;
 }
 
-Trainer::Trainer(const RunConfig& config, TrainObserver& observer)
+Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
     : config_(checked(config)),
       observer_(observer),
       pool_(static_cast<int>(config_.threads)),
-      recipe_(load_recipe(config_.recipe)),
+      // A run keeps the recipe it began with, whatever became of the file it came from.
+      recipe_(load_recipe(resume ? config_.out + "/recipe.toml" : config_.recipe)),
       data_(config_),
       optimizer_(config_.optim) {
   model_config_ = config_.init.empty() ? model_config(config_, data_.vocab_size()) : read_hf_config(config_.init);
@@ -142,12 +144,15 @@ void Trainer::open(bool resume) {
       resumed_from_ = last_checkpoint_ = *newest;
     }
   }
+  model_->pass().seed = rounding_seed(state_.step - 1);
   if (resumed_from_.empty()) {
     if (config_.init.empty())
       model_->initialize(static_cast<uint64_t>(config_.seed));
     else
       load_hf_weights(config_.init, *model_);
   }
+  model_->requantize_weights();
+  if (resume) set_aside_checkpoints_after(config_.out, state_.step);
   run_ = resume ? RunDirectory::reopen(config_, state_.step, pool_.size())
                 : RunDirectory::create(config_, to_toml(recipe_), pool_.size());
   if (config_.log.tensorboard) events_ = std::make_unique<EventFileWriter>(config_.out + "/tb");
@@ -175,11 +180,16 @@ LossSum Trainer::micro_batches(int64_t index) {
   return total;
 }
 
+/// Of step `index`; the weights of a new run are rounded as if by a step -1.
+uint64_t Trainer::rounding_seed(int64_t index) const {
+  return static_cast<uint64_t>(config_.seed) * 0x9E3779B97F4A7C15ull + static_cast<uint64_t>(index);
+}
+
 StepReport Trainer::step(int64_t index) {
   const Stopwatch watch;
   Pass& pass = model_->pass();
   pass.times = {};
-  pass.seed = static_cast<uint64_t>(config_.seed) * 0x9E3779B97F4A7C15ull + static_cast<uint64_t>(index);
+  pass.seed = rounding_seed(index);
   pass.quantizations = 0;
   std::vector<TensorRecord> records;
   const bool log_tensors = config_.log.tensors_every > 0 && index % config_.log.tensors_every == 0;
@@ -249,13 +259,15 @@ void Trainer::record(const StepReport& report) {
                               report.loss, report.grad_norm, report.lr, report.tokens_per_second, report.speed_of_light * 100));
 }
 
-EvalReport Trainer::evaluate(int64_t step) {
+EvalReport Trainer::evaluate(int64_t step, bool record) {
   EvalReport report;
   report.step = step;
   if (!data_.has_validation()) return report;
   const LossSum sum = evaluate_loss(*model_, data_.validation(), config_.train.micro_batch, config_.eval.batches);
   report.tokens = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
+  observer_.evaluated(report);
+  if (!record) return report;
   nlohmann::ordered_json j;
   j["event"] = "eval";
   j["step"] = step;
@@ -265,17 +277,16 @@ EvalReport Trainer::evaluate(int64_t step) {
   run_.metrics.line(j.dump());
   run_.log.line(fmt::format("step {}  validation loss {:.4f}", step, report.loss));
   if (events_) events_->add_scalar("eval/loss", step, static_cast<float>(report.loss));
-  observer_.evaluated(report);
   return report;
 }
 
 void Trainer::checkpoint() {
   const std::string path = checkpoint_path(config_.out, state_.step);
-  if (path == last_checkpoint_) return;
-  save_checkpoint(path, *model_, state_, data_.tokenizer_path());
+  const bool saved = path == last_checkpoint_;
+  if (!saved) save_checkpoint(path, *model_, state_, data_.tokenizer_path());
   last_checkpoint_ = path;
-  prune_checkpoints(config_.out, config_.checkpoint.keep);
-  observer_.checkpointed(path);
+  prune_checkpoints(config_.out, config_.checkpoint.keep);  // also after a resume: the run may have died before it got to that
+  if (!saved) observer_.checkpointed(path);
 }
 
 TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
@@ -291,14 +302,15 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
     record(report);
     observer_.step(report);
     const int64_t done = index + 1;
-    if (config_.eval.every > 0 && done % config_.eval.every == 0 && done < last) evaluate(done);
+    if (config_.eval.every > 0 && done % config_.eval.every == 0 && done < last) evaluate(done, true);
     if (config_.checkpoint.every > 0 && done % config_.checkpoint.every == 0 && done < last) checkpoint();
   }
   result.steps = state_.step;
   result.interrupted = state_.step < last;
+  // Before the checkpoint, so that a run that dies in between does it again, and once there is one, its line is written already.
+  if (!result.interrupted) result.last_eval = evaluate(state_.step, first < last);
   checkpoint();
   if (!result.interrupted) {
-    result.last_eval = evaluate(state_.step);
     result.final_directory = config_.out + "/final";
     save_final(result.final_directory, *model_, data_.tokenizer_path());
   }
@@ -309,12 +321,12 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
 }  // namespace
 
 TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop) {
-  return Trainer(config, observer).run(resume, stop);
+  return Trainer(config, resume, observer).run(resume, stop);
 }
 
 TrainStart plan_training(RunConfig config) {
   TrainObserver silent;
-  return Trainer(config, silent).plan();
+  return Trainer(config, false, silent).plan();
 }
 
 }  // namespace octavo

@@ -17,6 +17,8 @@ TrainingData::TrainingData(const RunConfig& config) {
   const RunConfig::Data& data = config.data;
   if (data.train.empty())
     fail_usage("no training data: give --train-data DIR with a directory that octavo prepare wrote, or token shards");
+  for (const std::string& path : data.train)
+    if (!fs::exists(path)) fail_data(fmt::format("no training data at '{}': octavo prepare --out {} makes it from text", path, path));
   if (data.train.size() == 1 && fs::is_directory(data.train[0])) {
     const Dataset set = read_dataset(data.train[0]);
     train_ = std::make_unique<TokenSource>(open_split(set, set.train));

@@ -66,8 +66,8 @@ TEST_P(SameBits, LoggingStatisticsChangesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Recipes, SameBits, testing::Values("fp32", "bf16", "fp8-amax"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& test) {
+                           std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

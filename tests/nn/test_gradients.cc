@@ -97,7 +97,7 @@ TEST_P(Reference, OnlyIgnoredTargetsGiveNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Reference, testing::ValuesIn(cases()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
 }  // namespace octavo

@@ -54,35 +54,36 @@ TEST_P(Incremental, TokenByTokenAndInPiecesLikeTheReference) {
       for (const int64_t length : {int64_t{1}, int64_t{10}, config.context}) {
         const std::vector<float> logits = decoder.feed(batch, length, pieces);
         ASSERT_EQ(logits.size(), static_cast<size_t>(3 * config.vocab_size));
-        double worst = 0;
+        double error = 0;
         for (int64_t s = 0; s < 3; ++s)
           for (int64_t v = 0; v < config.vocab_size; ++v) {
             const double want = expected[static_cast<size_t>((s * batch.seq + length - 1) * config.vocab_size + v)];
-            worst = std::max(worst, std::abs(want - static_cast<double>(logits[static_cast<size_t>(s * config.vocab_size + v)])));
+            const double off = want - static_cast<double>(logits[static_cast<size_t>(s * config.vocab_size + v)]);
+            error += off * off / static_cast<double>(logits.size());
           }
-        EXPECT_LT(worst, bound * scale) << "length " << length << ", first piece " << pieces[0];
+        EXPECT_LT(std::sqrt(error), bound * scale) << "length " << length << ", first piece " << pieces[0];
       }
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Recipes, Incremental,
-                         testing::Values(std::pair{"fp32", 1e-5}, std::pair{"bf16", 0.1}, std::pair{"fp8-amax", 0.8}),
-                         [](const auto& info) {
-                           std::string name = info.param.first;
+                         testing::Values(std::pair{"fp32", 2e-6}, std::pair{"bf16", 0.03}, std::pair{"fp8-amax", 0.3}),
+                         [](const auto& test) {
+                           std::string name = test.param.first;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
 
-TEST(Incremental, PiecesHaveTheSameBitsInFp32AndBf16) {
+TEST(Incremental, TheSamePiecesGiveTheSameBits) {
   for (const char* recipe : {"fp32", "bf16"}) {
     const ModelConfig config = larger(tiny_llama());
     const TestBatch batch(config, 2, config.context);
     TestModel source(config, "fp32", {1, 1, 0});
     Decoder decoder(source, recipe, {2, config.context, config.context});
-    const std::vector<float> whole = decoder.feed(batch, config.context, {config.context});
-    EXPECT_EQ(decoder.feed(batch, config.context, {5, 11}), whole) << recipe;
-    EXPECT_EQ(decoder.feed(batch, config.context, {1}), whole) << recipe;
+    const std::vector<float> once = decoder.feed(batch, config.context, {5, 11, 1});
+    decoder.feed(batch, 7, {7});  // what an earlier text left in the cache must not matter
+    EXPECT_EQ(decoder.feed(batch, config.context, {5, 11, 1}), once) << recipe;
   }
 }
 

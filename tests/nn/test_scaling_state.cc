@@ -41,7 +41,8 @@ TEST_P(Restored, GoesOnWithTheSameBits) {
     std::copy(from.moment2, from.moment2 + p.size(), p.moment2);
     std::copy(from.value, from.value + p.size(), p.value);
   }
-  second.model.restore(first.model.scaler().state());
+  second.model.scaler().restore(first.model.scaler().state());
+  second.model.requantize_weights();
   for (int64_t i = 5; i < 8; ++i) EXPECT_EQ(step(first, i), step(second, i)) << "step " << i;
 }
 
@@ -49,7 +50,7 @@ INSTANTIATE_TEST_SUITE_P(
     Rules, Restored,
     testing::Values("[gemm.scaling]\nkind = \"current\"\n", "[gemm.scaling]\nkind = \"delayed\"\nwindow = 3\n",
                     "rounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n"),
-    [](const auto& info) { return std::string(info.index == 0 ? "Current" : info.index == 1 ? "Delayed" : "Stochastic"); });
+    [](const auto& test) { return std::string(test.index == 0 ? "Current" : test.index == 1 ? "Delayed" : "Stochastic"); });
 
 TEST(Stochastic, EveryStepDrawsAnew) {
   const ModelConfig config = larger(tiny_gpt2());

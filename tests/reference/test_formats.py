@@ -1,20 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes of the C++ encoders against ml_dtypes and numpy.
-
-OCTAVO_EXHAUSTIVE names the exhaustive_formats program; without it, or without ml_dtypes, all of this is
-skipped.
-"""
-
-import os
-import subprocess
-
+"""Codes of the C++ encoders against ml_dtypes and numpy."""
+import ml_dtypes
+import numpy as np
 import pytest
 
-np = pytest.importorskip("numpy")
-ml_dtypes = pytest.importorskip("ml_dtypes")
-
-PROGRAM = os.environ.get("OCTAVO_EXHAUSTIVE", "")
-pytestmark = pytest.mark.skipif(not os.path.isfile(PROGRAM), reason="OCTAVO_EXHAUSTIVE names no program")
+import common
 
 # name: type, what an overflowing cast of the other library gives, code type
 FORMATS = {
@@ -31,7 +21,7 @@ INPUTS = 2**16 + 2**20
 def dump(tmp_path, name, rounding, overflow):
     """Inputs as float32, random words, codes, and the codes' values as float32."""
     path = tmp_path / "codes.bin"
-    subprocess.run([PROGRAM, "--dump", name, rounding, overflow, str(path)], check=True)
+    common.run(common.program("exhaustive_formats"), "--dump", name, rounding, overflow, path)
     words = np.fromfile(path, dtype="<u4").reshape(-1, 3)
     assert len(words) == INPUTS
     dtype, _, code_type = FORMATS[name]

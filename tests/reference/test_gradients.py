@@ -69,10 +69,16 @@ def test_fp32_of_a_created_model(created, tmp_path):
     compare(ours, theirs, relative_error, lambda value: value <= 1e-4)
 
 
-@pytest.mark.parametrize("recipe,least", [("bf16", 0.99), ("fp8-amax", 0.95)])
-def test_direction_in_few_bits(trained, dataset, tmp_path, recipe, least):
-    loss, ours, tokens, targets = octavo_gradients(trained, dataset, recipe, tmp_path, 96)
-    expected, theirs = torch_gradients(trained / "final", tokens, targets, torch.float32)
-    assert loss == pytest.approx(expected, rel=0.02)
+# Of all gradients as one vector, and of each tensor. The random models of transformers: what a model has learned makes some of its
+# gradients a small difference of large numbers, where the direction says more about the model than about the arithmetic.
+@pytest.mark.parametrize("recipe,whole,each", [("bf16", 0.998, 0.99), ("fp8-amax", 0.95, 0.9)])
+def test_direction_in_few_bits(created, tmp_path, recipe, whole, each):
+    ids = np.random.default_rng(6).integers(0, created_models.VOCABULARY, 1000)
+    data = common.write_tokens(tmp_path / "random.bin", ids)
+    loss, ours, tokens, targets = octavo_gradients(created, data, recipe, tmp_path, 64)
+    expected, theirs = torch_gradients(created, tokens, targets, torch.float32)
+    assert loss == pytest.approx(expected, rel=0.01)
     assert loss != expected  # it was computed in other numbers
-    compare(ours, theirs, cosine, lambda value: value >= least)
+    compare(ours, theirs, cosine, lambda value: value >= each)
+    a, b = (torch.cat([gradients[name].double().reshape(-1) for name in theirs]) for gradients in (ours, theirs))
+    assert cosine(a, b) >= whole

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models of either program in the other: names, configuration, loss and greedy text."""
-import shutil
-
 import numpy as np
 import pytest
+import torch
 import transformers
+from safetensors.numpy import load_file
 
 import common
 import created_models
@@ -64,6 +64,17 @@ def test_greedy_text_of_a_trained_model(trained, prompt):
     assert ours == theirs
 
 
+@pytest.mark.parametrize("prompt", ["In the beginning God created", "And it came to pass, that the 7 kings"])
+def test_logits_of_a_trained_model(trained, prompt, tmp_path):
+    """Every logit after every token; octavo's come from its key/value cache, one token at a time."""
+    common.octavo("logits", "--model", trained / "final", "--text", prompt, "--out", tmp_path / "logits.safetensors")
+    ours = load_file(tmp_path / "logits.safetensors")
+    with torch.no_grad():
+        theirs = common.load_torch(trained / "final")(torch.from_numpy(ours["ids"]).long()[None]).logits[0].numpy()
+    assert ours["logits"].shape == theirs.shape
+    assert np.abs(ours["logits"] - theirs).max() <= 1e-4 * np.abs(theirs).max()
+
+
 def test_loss_of_a_created_model(created, tmp_path):
     tokens = np.random.default_rng(5).integers(0, created_models.VOCABULARY, 40 * 64 + 1)
     common.write_tokens(tmp_path / "random.bin", tokens)
@@ -71,23 +82,19 @@ def test_loss_of_a_created_model(created, tmp_path):
     assert octavo_loss(created, tmp_path / "random.bin", 64) == pytest.approx(expected, rel=TOLERANCE)
 
 
-def tinystories(folder):
-    """A copy without the file's alias: only lm_head.weight is stored of the tied pair."""
-    return shutil.copytree(common.shared("model-tinystories-656k"), folder / "model")
-
-
 def test_loss_of_tinystories(tmp_path):
-    model = tinystories(tmp_path)
+    """Of this model's tied pair only lm_head.weight is stored."""
+    model = common.shared("model-tinystories-656k")
     text = common.shared("corpus-tinystories/tinystories_excerpt.txt").read_text(encoding="utf-8")[:60_000]
     (tmp_path / "stories.txt").write_text(text, encoding="utf-8")
     common.octavo("prepare", "--input", tmp_path / "stories.txt", "--tokenizer", model, "--val-fraction", 0, "--out", tmp_path / "set")
     tokens = common.read_shard(tmp_path / "set" / "train_000000.octok")
     expected = common.mean_loss(common.load_torch(model), tokens, 256)
-    assert expected < 3
+    assert expected < 4  # flat logits give 7.6
     assert octavo_loss(model, tmp_path / "set", 256) == pytest.approx(expected, rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("prompt", ["<|start_story|>Once upon a time, ", "<|start_story|>Lily went to the"])
-def test_greedy_text_of_tinystories(tmp_path, prompt):
-    ours, theirs = greedy(tinystories(tmp_path), prompt, 200)
+def test_greedy_text_of_tinystories(prompt):
+    ours, theirs = greedy(common.shared("model-tinystories-656k"), prompt, 100)
     assert ours == theirs

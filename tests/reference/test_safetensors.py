@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our safetensors files through the reference library, and its files through ours."""
 import json
-import os
 import struct
 import subprocess
 
+import numpy as np
 import pytest
+import safetensors
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
-np = pytest.importorskip("numpy")
-safetensors = pytest.importorskip("safetensors")
-from safetensors import safe_open  # noqa: E402
-from safetensors.numpy import load_file, save_file  # noqa: E402
-
-TOOL = os.environ.get("OCTAVO_SAFETENSORS_TOOL")
-pytestmark = pytest.mark.skipif(not TOOL, reason="OCTAVO_SAFETENSORS_TOOL names no program")
+import common
 
 
 def echo(source, target):
-    return subprocess.run([TOOL, str(source), str(target)], capture_output=True, text=True)
+    return subprocess.run([common.program("safetensors_tool"), str(source), str(target)], capture_output=True, text=True)
 
 
 def samples():

@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our event files through TensorBoard's own reader."""
-import os
-import subprocess
-
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
-event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-
-TOOL = os.environ.get("OCTAVO_TENSORBOARD_TOOL")
-pytestmark = pytest.mark.skipif(not TOOL, reason="OCTAVO_TENSORBOARD_TOOL names no program")
+import common
 
 
 def test_a_resumed_run_reads_as_one(tmp_path):
     run = tmp_path / "tb"
-    subprocess.run([TOOL, str(run), "0", "40"], check=True)
-    subprocess.run([TOOL, str(run), "40", "60"], check=True)
+    common.run(common.program("tensorboard_tool"), run, 0, 40)
+    common.run(common.program("tensorboard_tool"), run, 40, 60)
     assert len(list(run.glob("events.out.tfevents.*"))) == 2
     reader = event_accumulator.EventAccumulator(str(run), size_guidance={event_accumulator.SCALARS: 0})
     reader.Reload()

@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Token ids against PyPI `tokenizers` and `sentencepiece`, on real corpora and on fuzzed strings.
-
-Runs `octavo tokenize --tokenizer DIR --file F --json` of the program in $OCTAVO_BIN, or the test binary tokenize_tool in
-$OCTAVO_TOKENIZE_TOOL. Needs the shared data; skips what is not there.
-"""
+"""Token ids against PyPI `tokenizers` and `sentencepiece`, on real corpora and on fuzzed strings."""
 import json
-import os
-import pathlib
 import random
-import subprocess
 
 import pytest
+import sentencepiece
+import tokenizers
+import transformers
 
-tokenizers = pytest.importorskip("tokenizers")
-sentencepiece = pytest.importorskip("sentencepiece")
+import common
+from common import run, shared
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DATA = pathlib.Path(os.environ.get("OCTAVO_SHARED_DATA") or ROOT.parent / "shared" / "data")
-TOOL = os.environ.get("OCTAVO_TOKENIZE_TOOL")
-PROGRAM = os.environ.get("OCTAVO_BIN")
+TOOL = common.program("tokenize_tool")
 CORPORA = [
     "corpus-tinyshakespeare/input.txt",
     "corpus-frankenstein/frankenstein.txt",
@@ -27,33 +20,20 @@ CORPORA = [
     "corpus-wikitext2/wiki.test.raw",
     "corpus-c4-demo/c4_demo.jsonl",
 ]
-
-pytestmark = pytest.mark.skipif(not TOOL and not PROGRAM, reason="neither OCTAVO_TOKENIZE_TOOL nor OCTAVO_BIN is set")
-
-
-def need(name):
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{name} is not at hand")
-    return path
+PART = 400_000  # characters of each corpus
 
 
-def run(*command):
-    done = subprocess.run([str(word) for word in command], capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """The beginnings of the corpora that are at hand."""
+    folder = tmp_path_factory.mktemp("corpora")
+    texts = [text_of(common.SHARED / name)[:PART] for name in CORPORA if (common.SHARED / name).exists()]
+    return write_all(folder, texts)
 
 
 def our_ids(tokenizer, files, special=False):
-    if TOOL:
-        out = run(TOOL, *(["--special"] if special else []), tokenizer, *files)
-        return [json.loads(line) for line in out.splitlines()]
-    answers = []
-    for file in files:
-        words = ["--special"] if special else []
-        out = json.loads(run(PROGRAM, "tokenize", "--tokenizer", tokenizer, "--file", file, "--json", *words))
-        answers.append(out["ids"] if isinstance(out, dict) else out)
-    return answers
+    out = run(TOOL, *(["--special"] if special else []), tokenizer, *files)
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def text_of(path):
@@ -94,13 +74,19 @@ def write_all(folder, strings):
     return files
 
 
-def compare(tokenizer, reference, tmp_path, special=False, strings=None):
-    """reference(text) -> ids, for every corpus and many fuzzed strings."""
-    files = [DATA / name for name in CORPORA if (DATA / name).exists()]
-    files += write_all(tmp_path, strings if strings is not None else fuzzed(20, 800))
-    for path, ids in zip(files, our_ids(tokenizer, files, special), strict=True):
-        text = text_of(path)
-        assert ids == reference(text), f"{path}: {text[:80]!r}"
+@pytest.fixture
+def compare(corpora, tmp_path):
+    """compare(tokenizer, reference): reference(text) -> ids, for every corpus and many fuzzed strings."""
+    folder = tmp_path / "strings"
+    folder.mkdir()
+
+    def check(tokenizer, reference, special=False, strings=None):
+        files = corpora + write_all(folder, strings if strings is not None else fuzzed(20, 800))
+        for path, ids in zip(files, our_ids(tokenizer, files, special), strict=True):
+            text = text_of(path)
+            assert ids == reference(text), f"{path}: {text[:80]!r}"
+
+    return check
 
 
 def hugging_face(path):
@@ -109,7 +95,7 @@ def hugging_face(path):
 
 
 def gpt2_reference():
-    folder = need("tokenizer-gpt2")
+    folder = shared("tokenizer-gpt2")
     model = tokenizers.models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     loaded = tokenizers.Tokenizer(model)
     loaded.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -117,32 +103,50 @@ def gpt2_reference():
     return loaded
 
 
-def test_gpt2_files(tmp_path):
+def test_gpt2_files(compare):
     loaded = gpt2_reference()
-    compare(need("tokenizer-gpt2"), lambda text: loaded.encode(text).ids, tmp_path)
+    compare(shared("tokenizer-gpt2"), lambda text: loaded.encode(text).ids)
 
 
-def test_sentencepiece_model(tmp_path):
-    path = need("tokenizer-llama2/tokenizer.model")
+def test_sentencepiece_model(compare):
+    path = shared("tokenizer-llama2/tokenizer.model")
     model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    compare(path, model.encode, tmp_path)
+    compare(path, model.encode)
 
 
-def test_llama2c_export(tmp_path):
-    path = need("tokenizer-llama2/tokenizer.bin")
-    model = sentencepiece.SentencePieceProcessor(model_file=str(need("tokenizer-llama2/tokenizer.model")))
-    compare(path, model.encode, tmp_path)
+def test_llama2c_export(compare):
+    path = shared("tokenizer-llama2/tokenizer.bin")
+    model = sentencepiece.SentencePieceProcessor(model_file=str(shared("tokenizer-llama2/tokenizer.model")))
+    compare(path, model.encode)
 
 
-def test_tinystories(tmp_path):
-    path = need("model-tinystories-656k/tokenizer.json")
+def test_octavo_tokenize(tmp_path):
+    """The command says the same as the library, which all the other tests call."""
+    text = "<|start_story|>Lily’s cat\n sat.<|end_story|>"
+    file = write_all(tmp_path, [text])[0]
+    path = shared("model-tinystories-656k/tokenizer.json")
+    loaded = tokenizers.Tokenizer.from_file(str(path))
+    words = ["tokenize", "--tokenizer", path.parent, "--file", file, "--json"]
+    expected = loaded.encode(text, add_special_tokens=False).ids
+    assert common.octavo_json(*words, "--parse-special")["ids"] == expected
+    assert common.octavo_json(*words)["ids"] != expected
+
+    path = shared("tokenizer-llama2/tokenizer.model")
+    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    words = ["tokenize", "--tokenizer", path, "--text", text, "--json"]
+    assert common.octavo_json(*words)["ids"] == model.encode(text)
+    assert common.octavo_json(*words, "--bos")["ids"] == model.encode(text, add_bos=True)
+
+
+def test_tinystories(compare):
+    path = shared("model-tinystories-656k/tokenizer.json")
     strings = fuzzed(3, 500) + ["<|start_story|>Once<|end_story|>", "a <|end_story|> b", "<unk>", "a<unk>"]
-    compare(path, hugging_face(path), tmp_path, special=True, strings=strings)
+    compare(path, hugging_face(path), special=True, strings=strings)
 
 
 def llama2_as_tokenizer_json(folder, pre_tokenizer):
     """The Llama 2 vocabulary in Hugging Face's format: merges ordered by the id of what they make."""
-    model = sentencepiece.SentencePieceProcessor(model_file=str(need("tokenizer-llama2/tokenizer.model")))
+    model = sentencepiece.SentencePieceProcessor(model_file=str(shared("tokenizer-llama2/tokenizer.model")))
     vocab = {model.id_to_piece(i): i for i in range(model.get_piece_size())}
     merges = []
     for piece, number in vocab.items():
@@ -167,11 +171,10 @@ def llama2_as_tokenizer_json(folder, pre_tokenizer):
 
 
 @pytest.mark.parametrize("scheme", ["normalizer", "first", "always", "never"])
-def test_llama2_tokenizer_json(tmp_path, scheme):
+def test_llama2_tokenizer_json(compare, tmp_path, scheme):
     pre = None if scheme == "normalizer" else tokenizers.pre_tokenizers.Metaspace("▁", scheme)
-    (tmp_path / "strings").mkdir()
     path = llama2_as_tokenizer_json(tmp_path, pre)
-    compare(path, hugging_face(path), tmp_path / "strings", special=True)
+    compare(path, hugging_face(path), special=True)
 
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -193,7 +196,7 @@ def byte_level_variants():
 
 
 @pytest.mark.parametrize("variant", ["gpt2-prefix", "llama3", "qwen2", "smollm", "digits"])
-def test_byte_level_tokenizer_json(tmp_path, variant):
+def test_byte_level_tokenizer_json(compare, tmp_path, variant):
     loaded = gpt2_reference()
     loaded.pre_tokenizer, normalizer, ignore_merges = byte_level_variants()[variant]
     if normalizer:
@@ -205,27 +208,24 @@ def test_byte_level_tokenizer_json(tmp_path, variant):
     path = tmp_path / "tokenizer.json"
     loaded.save(str(path))
     strings = fuzzed(5, 600) + ["a<|endoftext|>b", "<|im_start|>user\n", "x  <tool> \n y", "wordy words wordys swordy wordy."]
-    (tmp_path / "strings").mkdir()
-    compare(path, hugging_face(path), tmp_path / "strings", special=True, strings=strings)
+    compare(path, hugging_face(path), special=True, strings=strings)
 
 
-@pytest.mark.skipif(not TOOL, reason="needs OCTAVO_TOKENIZE_TOOL")
 def test_decoding(tmp_path):
     loaded = gpt2_reference()
     source = random.Random(1)
-    for number in range(100):
-        ids = [source.randrange(50257) for _ in range(source.randint(0, 30))]
+    for number in range(20):
+        ids = [source.randrange(50257) for _ in range(source.randint(0, 150))]
         path = tmp_path / f"{number}.ids"
         path.write_text(" ".join(map(str, ids)))
-        ours = run(TOOL, "--decode", need("tokenizer-gpt2"), path)
+        ours = run(TOOL, "--decode", shared("tokenizer-gpt2"), path)
         assert ours.decode("utf-8", errors="replace") == loaded.decode(ids, skip_special_tokens=False)
 
 
-@pytest.mark.skipif(not TOOL, reason="needs OCTAVO_TOKENIZE_TOOL")
 @pytest.mark.parametrize("corpus,size", [("corpus-tinyshakespeare/input.txt", 4096), ("corpus-frankenstein/frankenstein.txt", 2048),
                                          ("corpus-wikitext2/wiki.test.raw", 8192), ("corpus-wiki-demo/wiki_demo.txt", 1000)])
-def test_training(tmp_path, corpus, size):
-    path = need(corpus)
+def test_training(compare, tmp_path, corpus, size):
+    path = shared(corpus)
     out = tmp_path / "trained"
     run(TOOL, "--train", size, out, path)
     p = tokenizers.pre_tokenizers
@@ -238,14 +238,11 @@ def test_training(tmp_path, corpus, size):
     ours = json.loads((out / "tokenizer.json").read_text())["model"]
     assert ours["vocab"] == expected["vocab"]
     assert [merge.split(" ") for merge in ours["merges"]] == expected["merges"]
-    (tmp_path / "strings").mkdir()
-    compare(out, hugging_face(out / "tokenizer.json"), tmp_path / "strings", special=True, strings=fuzzed(9, 300))
+    compare(out, hugging_face(out / "tokenizer.json"), special=True, strings=fuzzed(9, 300))
 
 
-@pytest.mark.skipif(not TOOL, reason="needs OCTAVO_TOKENIZE_TOOL")
 def test_transformers_loads_a_trained_tokenizer(tmp_path):
-    transformers = pytest.importorskip("transformers")
-    path = need("corpus-frankenstein/frankenstein.txt")
+    path = shared("corpus-frankenstein/frankenstein.txt")
     run(TOOL, "--train", 1000, tmp_path / "t", path)
     loaded = transformers.AutoTokenizer.from_pretrained(str(tmp_path / "t"))
     text = text_of(path)[:50000]

@@ -80,8 +80,8 @@ def test_ten_steps(tmp_path, name):
     # 14 windows an epoch: 40 samples see three of them.
     ids = np.random.default_rng(8).integers(0, created_models.VOCABULARY, 14 * LENGTH + 5)
     common.write_tokens(tmp_path / "tokens.bin", ids)
-    common.octavo("train", "--init", tmp_path / "start", "--train-data", tmp_path / "tokens.bin", "--out", tmp_path / "run", "--recipe", "fp32",
-                  "--steps", STEPS, "--warmup-steps", WARMUP, "--micro-batch", MICRO_BATCH, "--grad-accum", ACCUMULATE, "--seq-len", LENGTH,
+    common.octavo("train", "--init", tmp_path / "start", "--train-data", tmp_path / "tokens.bin", "--out", tmp_path / "run",
+                  "--recipe", "fp32", "--steps", STEPS, "--warmup-steps", WARMUP, "--micro-batch", MICRO_BATCH, "--grad-accum", ACCUMULATE, "--seq-len", LENGTH,
                   "--seed", SEED, "--lr", TOP, "--min-lr", BOTTOM, "--weight-decay", DECAY, "--grad-clip", CLIP, "--schedule", "cosine",
                   "--set", f"optim.beta1={BETAS[0]}", "--set", f"optim.beta2={BETAS[1]}", "--set", f"optim.eps={EPSILON}")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -97,5 +97,8 @@ def test_ten_steps(tmp_path, name):
     trained = dict(common.load_torch(tmp_path / "run" / "final").named_parameters())
     assert trained.keys() == before.keys()
     for key, expected in model.named_parameters():
-        moved = (expected - before[key]).norm()
-        assert moved > 0 and (trained[key] - expected).norm() <= 1e-3 * moved, key
+        moved, apart = expected - before[key], trained[key] - expected
+        if key.endswith("c_attn.bias"):
+            # The softmax does not see a bias of the keys: its gradient is rounding noise, which Adam makes as large as any other.
+            moved, apart = (x.view(3, -1)[[0, 2]] for x in (moved, apart))
+        assert moved.norm() > 0 and apart.norm() <= 1e-3 * moved.norm(), key
