@@ -40,8 +40,8 @@ TEST(File, AtomicWriteReplacesOrLeavesAlone) {
 TEST(File, ErrorsNameThePath) {
   const TemporaryDirectory directory;
   for (const std::string& path : {directory / "absent", directory.path()}) {
-    for (const std::function<void()>& read :
-         {std::function<void()>([&] { read_file(path); }), std::function<void()>([&] { MappedFile{path}; })}) {
+    for (const std::function<void()>& read : {std::function<void()>([&] { read_file(path); }),
+                                              std::function<void()>([&] { MappedFile{path}; })}) {
       try {
         read();
         ADD_FAILURE() << path;

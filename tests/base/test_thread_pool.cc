@@ -25,7 +25,8 @@ TEST(ThreadPool, ParallelForCoversEveryIndexOnce) {
           for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
         });
         EXPECT_EQ(misaligned, 0);
-        for (const auto& count : seen) ASSERT_EQ(count, 1) << n << " in grains of " << grain << " on " << threads;
+        for (const auto& count : seen)
+          ASSERT_EQ(count, 1) << n << " in grains of " << grain << " on " << threads;
       }
     }
   }

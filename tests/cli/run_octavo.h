@@ -53,13 +53,14 @@ inline void spill(const std::string& path, const std::string& content) {
 }
 
 struct CommandResult {
-  int code = 0;     ///< exit code, or -signal
+  int code = 0;  ///< exit code, or -signal
   std::string out, err;
   double seconds = 0;
 };
 
 /// Runs `octavo args...`. `interfere(pid)` is called once the child runs, and may signal it.
-inline CommandResult octavo_command(const std::vector<std::string>& args, const std::function<void(pid_t)>& interfere = {}) {
+inline CommandResult octavo_command(const std::vector<std::string>& args,
+                                    const std::function<void(pid_t)>& interfere = {}) {
   const TemporaryDirectory scratch;
   const std::string out = scratch / "out", err = scratch / "err";
   std::vector<std::string> words{OCTAVO_BINARY};
@@ -92,13 +93,16 @@ inline bool is_running(pid_t pid) {
   return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
 }
 
-inline void sleep_seconds(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+inline void sleep_seconds(double seconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
 
 /// Pseudo-English: words of a small vocabulary in random order.
 inline std::string generated_text(int words, uint64_t seed = 1) {
-  const char* const vocabulary[] = {"the", "old", "king", "went", "to", "sea", "and", "never", "came", "back", "while", "queens",
-                                    "sang", "of", "winter", "stones", "that", "burn", "under", "river", "light", "where", "no",
-                                    "bird", "would", "answer", "because", "morning", "forgot", "them"};
+  const char* const vocabulary[] = {
+      "the",   "old",    "king", "went", "to",     "sea",    "and",     "never",   "came",   "back",
+      "while", "queens", "sang", "of",   "winter", "stones", "that",    "burn",    "under",  "river",
+      "light", "where",  "no",   "bird", "would",  "answer", "because", "morning", "forgot", "them"};
   std::string text;
   const Rng rng(seed);
   for (int i = 0; i < words; ++i) {
@@ -112,23 +116,43 @@ inline std::string generated_text(int words, uint64_t seed = 1) {
 inline std::map<std::string, std::string> all_files(const std::string& directory) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(directory))
-    if (entry.is_regular_file()) files[fs::relative(entry.path(), directory).string()] = slurp(entry.path().string());
+    if (entry.is_regular_file())
+      files[fs::relative(entry.path(), directory).string()] = slurp(entry.path().string());
   return files;
 }
 
 /// A data set of generated text with a vocabulary of 300.
 inline void prepare_data(const std::string& text_file, const std::string& directory, int words = 9000) {
   spill(text_file, generated_text(words));
-  const CommandResult result =
-      octavo_command({"prepare", "--input", text_file, "--out", directory, "--vocab-size", "300", "--val-fraction", "0.1"});
+  const CommandResult result = octavo_command(
+      {"prepare", "--input", text_file, "--out", directory, "--vocab-size", "300", "--val-fraction", "0.1"});
   ASSERT_EQ(result.code, 0) << result.err;
 }
 
 /// Flags of a model that takes a millisecond a step.
-inline std::vector<std::string> tiny_run(const std::string& data, const std::string& out, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> args{"train", "--train-data", data, "--out", out, "--set", "model.width=32", "--set", "model.layers=2",
-                                "--set", "model.heads=2", "--set", "model.context=32", "--micro-batch", "4", "--eval-batches", "4",
-                                "--warmup-steps", "5", "--lr", "3e-3"};
+inline std::vector<std::string> tiny_run(const std::string& data, const std::string& out,
+                                         const std::vector<std::string>& more = {}) {
+  std::vector<std::string> args{"train",
+                                "--train-data",
+                                data,
+                                "--out",
+                                out,
+                                "--set",
+                                "model.width=32",
+                                "--set",
+                                "model.layers=2",
+                                "--set",
+                                "model.heads=2",
+                                "--set",
+                                "model.context=32",
+                                "--micro-batch",
+                                "4",
+                                "--eval-batches",
+                                "4",
+                                "--warmup-steps",
+                                "5",
+                                "--lr",
+                                "3e-3"};
   args.insert(args.end(), more.begin(), more.end());
   return args;
 }

@@ -17,14 +17,18 @@ class BadInput : public testing::Test {
   }
   static void TearDownTestSuite() { delete directory_; }
   static std::string at(const std::string& name) { return *directory_ / name; }
-  static std::vector<std::string> run(const std::vector<std::string>& more) { return tiny_run(at("data"), at("fresh"), more); }
+  static std::vector<std::string> run(const std::vector<std::string>& more) {
+    return tiny_run(at("data"), at("fresh"), more);
+  }
 
   static void expect(const std::vector<std::string>& args, int code, const std::vector<std::string>& words) {
     const CommandResult result = octavo_command(args);
     std::string line;
     for (const std::string& a : args) line += a + " ";
     EXPECT_EQ(result.code, code) << line << "\n" << result.err;
-    for (const std::string& word : words) EXPECT_NE(result.err.find(word), std::string::npos) << line << "\nwants: " << word << "\n" << result.err;
+    for (const std::string& word : words)
+      EXPECT_NE(result.err.find(word), std::string::npos) << line << "\nwants: " << word << "\n"
+                                                          << result.err;
     EXPECT_EQ(result.err.find("internal error"), std::string::npos) << line << "\n" << result.err;
     EXPECT_FALSE(fs::exists(at("fresh/config.toml"))) << line << " left a run behind";
     fs::remove_all(at("fresh"));
@@ -55,7 +59,8 @@ TEST_F(BadInput, Texts) {
   spill(at("garbage.txt"), garbage);
   const CommandResult binary = octavo_command(prepare(at("garbage.txt")));
   EXPECT_TRUE(binary.code == 0 || binary.code == kBadData) << binary.err;
-  EXPECT_NE(binary.err.find(binary.code == 0 ? "not valid UTF-8" : "garbage.txt"), std::string::npos) << binary.err;
+  EXPECT_NE(binary.err.find(binary.code == 0 ? "not valid UTF-8" : "garbage.txt"), std::string::npos)
+      << binary.err;
   spill(at("short.jsonl"), "{\"text\": \"fine\"}\n{\"text\": 3}\n");
   expect(prepare(at("short.jsonl")), kBadData, {"short.jsonl", "2"});
   expect({"prepare", "--input", at("text.txt"), "--out", at("out"), "--vocab-size", "10"}, kUsage, {"10"});
@@ -77,7 +82,8 @@ TEST_F(BadInput, Numbers) {
   expect(run({"--set", "model.width=1048576", "--set", "model.heads=1024"}), kUnsupported, {"memory"});
   expect(run({"--threads", "100000"}), kUsage, {"threads"});
   expect(run({"--set", "model.width=33"}), kBadData, {"width 33"});
-  expect({"generate", "--model", at("run"), "--prompt", "the", "--threads", "1000000"}, kUsage, {"1000000 threads"});
+  expect({"generate", "--model", at("run"), "--prompt", "the", "--threads", "1000000"}, kUsage,
+         {"1000000 threads"});
   expect({"generate", "--model", at("run"), "--prompt", "the", "--top-p", "7"}, kUsage, {"--top-p"});
 }
 
@@ -100,13 +106,17 @@ TEST_F(BadInput, ModelFiles) {
   };
   EXPECT_EQ(octavo_command(generate(at("run"))).code, 0);
   expect(generate(at("nowhere")), kBadData, {"nowhere"});
-  const std::string weights = slurp(at("run/final/model.safetensors")), config = slurp(at("run/final/config.json"));
-  expect(generate(model_with("model.safetensors", weights.substr(0, weights.size() / 2))), kBadData, {"model.safetensors"});
+  const std::string weights = slurp(at("run/final/model.safetensors")),
+                    config = slurp(at("run/final/config.json"));
+  expect(generate(model_with("model.safetensors", weights.substr(0, weights.size() / 2))), kBadData,
+         {"model.safetensors"});
   expect(generate(model_with("model.safetensors", "")), kBadData, {"model.safetensors"});
-  expect(generate(model_with("model.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10))), kBadData, {"model.safetensors"});
+  expect(generate(model_with("model.safetensors", std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10))),
+         kBadData, {"model.safetensors"});
   expect(generate(model_with("config.json", "{\"model_type\": ")), kBadData, {"config.json"});
   expect(generate(model_with("config.json", std::string(100000, '['))), kBadData, {"config.json"});
-  expect(generate(model_with("config.json", "{\"model_type\": \"bert\"}")), kUnsupported, {"config.json", "bert"});
+  expect(generate(model_with("config.json", "{\"model_type\": \"bert\"}")), kUnsupported,
+         {"config.json", "bert"});
   const auto changed = [&](const std::string& from, const std::string& to) {
     std::string text = config;
     const size_t where = text.find(from);
@@ -123,7 +133,8 @@ TEST_F(BadInput, ModelFiles) {
 }
 
 TEST_F(BadInput, APromptLongerThanTheContext) {
-  expect({"generate", "--model", at("run"), "--prompt", generated_text(60)}, kBadData, {"prompt", "context", "32"});
+  expect({"generate", "--model", at("run"), "--prompt", generated_text(60)}, kBadData,
+         {"prompt", "context", "32"});
 }
 
 TEST_F(BadInput, RunDirectories) {
@@ -137,8 +148,9 @@ TEST_F(BadInput, RunDirectories) {
 }
 
 TEST_F(BadInput, ALossThatIsNotANumberStopsTheRun) {
-  const CommandResult result = octavo_command(
-      tiny_run(at("data"), at("diverged"), {"--steps", "20", "--lr", "1e30", "--grad-clip", "0", "--save-every", "1", "--warmup-steps", "0"}));
+  const CommandResult result = octavo_command(tiny_run(
+      at("data"), at("diverged"),
+      {"--steps", "20", "--lr", "1e30", "--grad-clip", "0", "--save-every", "1", "--warmup-steps", "0"}));
   EXPECT_EQ(result.code, kBadData) << result.err;
   EXPECT_NE(result.err.find("nan"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("checkpoint"), std::string::npos) << result.err;

@@ -9,9 +9,12 @@ namespace {
 
 class Generate : public testing::Test {
  protected:
-  Generate() : source_(tiny_llama(), "fp32", {1, 1, 0}), model_(tiny_llama(), load_recipe("fp32"), Purpose::inference, pool_) {
+  Generate()
+      : source_(tiny_llama(), "fp32", {1, 1, 0}),
+        model_(tiny_llama(), load_recipe("fp32"), Purpose::inference, pool_) {
     model_.allocate({1, 4, 20});
-    for (Parameter& p : source_.model.parameters().all()) model_.set_parameter(*model_.parameters().find(p.name), p.value);
+    for (Parameter& p : source_.model.parameters().all())
+      model_.set_parameter(*model_.parameters().find(p.name), p.value);
     greedy_.sampler.temperature = 0;
   }
   ThreadPool pool_{2};

@@ -14,7 +14,8 @@ namespace octavo {
 namespace {
 
 // Probabilities 0.4, 0.3, 0.2, 0.06, 0.04 at ids 3, 1, 4, 0, 2.
-const std::vector<float> kLogits{std::log(0.06f), std::log(0.3f), std::log(0.04f), std::log(0.4f), std::log(0.2f)};
+const std::vector<float> kLogits{std::log(0.06f), std::log(0.3f), std::log(0.04f), std::log(0.4f),
+                                 std::log(0.2f)};
 constexpr int kDraws = 20000;
 
 std::map<int32_t, double> shares(const SamplerParams& params) {
@@ -26,7 +27,8 @@ std::map<int32_t, double> shares(const SamplerParams& params) {
 void expect_shares(const SamplerParams& params, const std::map<int32_t, double>& expected) {
   const auto found = shares(params);
   EXPECT_EQ(found.size(), expected.size());
-  for (const auto& [id, share] : expected) EXPECT_NEAR(found.count(id) ? found.at(id) : 0, share, 0.018) << id;  // five sigma
+  for (const auto& [id, share] : expected)
+    EXPECT_NEAR(found.count(id) ? found.at(id) : 0, share, 0.018) << id;  // five sigma
 }
 
 SamplerParams plain(double temperature = 1) {
@@ -120,7 +122,8 @@ TEST(Sampler, ParametersOutOfRangeNameTheFlag) {
   };
   EXPECT_EQ(message([](SamplerParams&) {}), "");
   EXPECT_NE(message([](SamplerParams& p) { p.temperature = -1; }).find("--temperature"), std::string::npos);
-  EXPECT_NE(message([](SamplerParams& p) { p.temperature = std::nan(""); }).find("--temperature"), std::string::npos);
+  EXPECT_NE(message([](SamplerParams& p) { p.temperature = std::nan(""); }).find("--temperature"),
+            std::string::npos);
   EXPECT_NE(message([](SamplerParams& p) { p.top_k = -1; }).find("--top-k"), std::string::npos);
   EXPECT_NE(message([](SamplerParams& p) { p.top_p = 0; }).find("--top-p"), std::string::npos);
   EXPECT_NE(message([](SamplerParams& p) { p.min_p = 2; }).find("--min-p"), std::string::npos);

@@ -70,7 +70,8 @@ struct TestBatch {
       : batch(batch_), seq(seq_) {
     const Rng rng(seed, 99);
     for (int64_t r = 0; r < batch * seq; ++r) {
-      const uint64_t words = rng.integer(static_cast<uint64_t>(r)), vocab = static_cast<uint64_t>(c.vocab_size);
+      const uint64_t words = rng.integer(static_cast<uint64_t>(r)),
+                     vocab = static_cast<uint64_t>(c.vocab_size);
       tokens.push_back(static_cast<int32_t>((words & 0xffffffff) % vocab));
       targets.push_back(ignore && r % 5 == 3 ? -100 : static_cast<int32_t>((words >> 32) % vocab));
       positions.push_back(static_cast<int32_t>(r % seq));
@@ -124,13 +125,15 @@ struct TestModel {
   /// Mean loss of the batch; gradients of the mean are added to what is there.
   double train(const TestBatch& b, int64_t counted = 0) {
     if (counted == 0) counted = b.counted;
-    const LossSum sum = model.train(b.view(), b.targets.data(), static_cast<float>(1.0 / static_cast<double>(counted)));
+    const LossSum sum =
+        model.train(b.view(), b.targets.data(), static_cast<float>(1.0 / static_cast<double>(counted)));
     EXPECT_EQ(sum.tokens, b.counted);
     return sum.loss / static_cast<double>(counted);
   }
   std::map<std::string, std::vector<float>> gradients() {
     std::map<std::string, std::vector<float>> all;
-    for (const Parameter& p : model.parameters().all()) all[p.name] = std::vector<float>(p.grad, p.grad + p.size());
+    for (const Parameter& p : model.parameters().all())
+      all[p.name] = std::vector<float>(p.grad, p.grad + p.size());
     return all;
   }
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPT-2 (Radford et al. 2019) and Llama (arXiv:2302.13971, grouped heads as in arXiv:2307.09288) in double precision and plain
-// loops, from the papers' formulas and Hugging Face's names and conventions. It shares no arithmetic with the engine.
+// GPT-2 (Radford et al. 2019) and Llama (arXiv:2302.13971, grouped heads as in arXiv:2307.09288) in double
+// precision and plain loops, from the papers' formulas and Hugging Face's names and conventions. It shares no
+// arithmetic with the engine.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -43,7 +44,8 @@ class ReferenceModel {
   }
 
   /// Mean cross-entropy over the targets that are not -100.
-  double loss(const std::vector<int32_t>& tokens, const std::vector<int32_t>& targets, int64_t batch, int64_t seq) const {
+  double loss(const std::vector<int32_t>& tokens, const std::vector<int32_t>& targets, int64_t batch,
+              int64_t seq) const {
     const Values all = logits(tokens, batch, seq);
     double sum = 0;
     int64_t counted = 0;
@@ -105,10 +107,14 @@ class ReferenceModel {
   double activate(double x) const {
     const double pi = 3.14159265358979323846;
     switch (c_.activation) {
-      case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
-      case Activation::gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-      case Activation::relu: return x > 0 ? x : 0;
-      case Activation::silu: return x / (1 + std::exp(-x));
+      case Activation::gelu_tanh:
+        return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+      case Activation::gelu:
+        return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+      case Activation::relu:
+        return x > 0 ? x : 0;
+      case Activation::silu:
+        return x / (1 + std::exp(-x));
     }
     return 0;
   }
@@ -131,8 +137,9 @@ class ReferenceModel {
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t h = 0; h < heads; ++h)
         for (int64_t i = 0; i < d / 2; ++i) {
-          const double angle = static_cast<double>(r % seq) *
-                               std::pow(c_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
+          const double angle =
+              static_cast<double>(r % seq) *
+              std::pow(c_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(d));
           double& a = x[at(r * heads * d + h * d + i)];
           double& b = x[at(r * heads * d + h * d + i + d / 2)];
           const double turned = a * std::cos(angle) - b * std::sin(angle);
@@ -168,7 +175,8 @@ class ReferenceModel {
   }
 
   /// One query: softmax(q k / sqrt(d)) v over the keys up to and with its own position.
-  void attend(const Values& q, const Values& k, const Values& v, int64_t first, int64_t t, int64_t h, Values& out) const {
+  void attend(const Values& q, const Values& k, const Values& v, int64_t first, int64_t t, int64_t h,
+              Values& out) const {
     const int64_t d = c_.head_dim, q_width = c_.heads * d, kv_width = c_.kv_heads * d;
     const int64_t query = (first + t) * q_width + h * d, shared = h / (c_.heads / c_.kv_heads) * d;
     Values p(at(t + 1));

@@ -77,7 +77,8 @@ TEST(Initialization, IsAPureFunctionOfTheSeed) {
     TestModel engine(tiny_gpt2(), "fp32", {1, 4, 0}, threads);
     engine.model.initialize(seed);
     std::vector<float> all;
-    for (const Parameter& p : engine.model.parameters().all()) all.insert(all.end(), p.value, p.value + p.size());
+    for (const Parameter& p : engine.model.parameters().all())
+      all.insert(all.end(), p.value, p.value + p.size());
     return all;
   };
   EXPECT_EQ(values(3, 1), values(3, 3));
@@ -91,7 +92,8 @@ TEST(Initialization, HasTheStandardDeviationsOfGpt2) {
   engine.model.initialize(1);
   for (const Parameter& p : engine.model.parameters().all()) {
     double square = 0;
-    for (int64_t i = 0; i < p.size(); ++i) square += static_cast<double>(p.value[i]) * static_cast<double>(p.value[i]);
+    for (int64_t i = 0; i < p.size(); ++i)
+      square += static_cast<double>(p.value[i]) * static_cast<double>(p.value[i]);
     const double sigma = std::sqrt(square / static_cast<double>(p.size()));
     const bool residual = p.name.find("c_proj.weight") != std::string::npos;
     if (p.decay)

@@ -16,8 +16,12 @@ std::vector<Case> cases() {
   erf.activation = Activation::gelu;
   relu.activation = Activation::relu;
   one_head.kv_heads = 1;
-  return {{"gpt2_tied", tiny_gpt2(true)},     {"gpt2_untied", tiny_gpt2(false)}, {"gpt2_erf", erf},
-          {"gpt2_relu", relu},                {"llama_untied", tiny_llama(false)}, {"llama_tied", tiny_llama(true)},
+  return {{"gpt2_tied", tiny_gpt2(true)},
+          {"gpt2_untied", tiny_gpt2(false)},
+          {"gpt2_erf", erf},
+          {"gpt2_relu", relu},
+          {"llama_untied", tiny_llama(false)},
+          {"llama_tied", tiny_llama(true)},
           {"llama_one_kv_head", one_head}};
 }
 
@@ -60,7 +64,8 @@ TEST_P(Reference, GradientsAgreeWithFiniteDifferences) {
     ASSERT_GT(norm, 1e-6) << name << " has no gradient";
     for (uint64_t n = 0; n < 6; ++n) {
       const size_t i = rng.integer(n) % gradient.size();
-      EXPECT_NEAR(static_cast<double>(gradient[i]), slope(name, {{i, 1.0}}), 1e-5 * norm) << name << " element " << i;
+      EXPECT_NEAR(static_cast<double>(gradient[i]), slope(name, {{i, 1.0}}), 1e-5 * norm)
+          << name << " element " << i;
     }
     std::vector<std::pair<size_t, double>> direction;
     double expected = 0, squares = 0;
@@ -79,10 +84,12 @@ TEST_P(Reference, TwoMicroBatchesAreOneTwiceTheSize) {
   const TestBatch batch(config, 4, 11);
   TestModel whole(config, "fp32", {4, 11, 0}), halves(config, "fp32", {2, 11, 0});
   const double expected = whole.train(batch);
-  const double loss = halves.train(batch.part(0, 2), batch.counted) + halves.train(batch.part(2, 2), batch.counted);
+  const double loss =
+      halves.train(batch.part(0, 2), batch.counted) + halves.train(batch.part(2, 2), batch.counted);
   EXPECT_NEAR(loss, expected, 1e-7 * expected);
   const auto a = whole.gradients(), b = halves.gradients();
-  for (const auto& [name, gradient] : a) EXPECT_LT(distance(gradient, b.at(name)), 2e-6 * length(gradient)) << name;
+  for (const auto& [name, gradient] : a)
+    EXPECT_LT(distance(gradient, b.at(name)), 2e-6 * length(gradient)) << name;
 }
 
 TEST_P(Reference, OnlyIgnoredTargetsGiveNothing) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The logits of a long batch never exist at once; a vocabulary large enough makes the head work in several chunks.
+// The logits of a long batch never exist at once; a vocabulary large enough makes the head work in several
+// chunks.
 #include "nn_testing.h"
 
 namespace octavo {
@@ -16,7 +17,8 @@ TEST(Head, ChunksOfRowsAddUp) {
   for (int64_t first = 0; first < 12; first += 4) loss += parts.train(batch.part(first, 4), batch.counted);
   EXPECT_NEAR(loss, expected, 1e-7 * expected);
   const auto a = whole.gradients(), b = parts.gradients();
-  for (const auto& [name, gradient] : a) EXPECT_LT(distance(gradient, b.at(name)), 3e-6 * length(gradient)) << name;
+  for (const auto& [name, gradient] : a)
+    EXPECT_LT(distance(gradient, b.at(name)), 3e-6 * length(gradient)) << name;
 }
 
 }  // namespace

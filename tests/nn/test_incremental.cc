@@ -14,7 +14,8 @@ struct Decoder {
   Decoder(TestModel& from, const std::string& recipe, const Limits& limits)
       : model(from.model.config(), load_recipe(recipe), Purpose::inference, pool) {
     model.allocate(limits);
-    for (Parameter& p : from.model.parameters().all()) model.set_parameter(*model.parameters().find(p.name), p.value);
+    for (Parameter& p : from.model.parameters().all())
+      model.set_parameter(*model.parameters().find(p.name), p.value);
   }
   /// Feeds [batch, length] tokens in pieces and returns the logits after the last.
   std::vector<float> feed(const TestBatch& b, int64_t length, const std::vector<int64_t>& pieces) {
@@ -25,7 +26,8 @@ struct Decoder {
       const int64_t count = std::min(pieces[i % pieces.size()], length - at);
       std::vector<int32_t> tokens;
       for (int64_t s = 0; s < b.batch; ++s)
-        for (int64_t t = at; t < at + count; ++t) tokens.push_back(b.tokens[static_cast<size_t>(s * b.seq + t)]);
+        for (int64_t t = at; t < at + count; ++t)
+          tokens.push_back(b.tokens[static_cast<size_t>(s * b.seq + t)]);
       logits = model.step(b.batch, count, tokens.data());
       at += count;
     }
@@ -57,8 +59,10 @@ TEST_P(Incremental, TokenByTokenAndInPiecesLikeTheReference) {
         double error = 0;
         for (int64_t s = 0; s < 3; ++s)
           for (int64_t v = 0; v < config.vocab_size; ++v) {
-            const double want = expected[static_cast<size_t>((s * batch.seq + length - 1) * config.vocab_size + v)];
-            const double off = want - static_cast<double>(logits[static_cast<size_t>(s * config.vocab_size + v)]);
+            const double want =
+                expected[static_cast<size_t>((s * batch.seq + length - 1) * config.vocab_size + v)];
+            const double off =
+                want - static_cast<double>(logits[static_cast<size_t>(s * config.vocab_size + v)]);
             error += off * off / static_cast<double>(logits.size());
           }
         EXPECT_LT(std::sqrt(error), bound * scale) << "length " << length << ", first piece " << pieces[0];
@@ -68,7 +72,8 @@ TEST_P(Incremental, TokenByTokenAndInPiecesLikeTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Recipes, Incremental,
-                         testing::Values(std::pair{"fp32", 2e-6}, std::pair{"bf16", 0.03}, std::pair{"fp8-amax", 0.3}),
+                         testing::Values(std::pair{"fp32", 2e-6}, std::pair{"bf16", 0.03},
+                                         std::pair{"fp8-amax", 0.3}),
                          [](const auto& test) {
                            std::string name = test.param.first;
                            std::replace(name.begin(), name.end(), '-', '_');

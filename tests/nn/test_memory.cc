@@ -12,7 +12,8 @@ TEST(Memory, PlanIsAllocation) {
       for (const Purpose purpose : {Purpose::training, Purpose::inference}) {
         ThreadPool pool(2);
         const Limits limits{2, 9, purpose == Purpose::inference ? 15 : 0};
-        Transformer planned(config, load_recipe(recipe), purpose, pool), allocated(config, load_recipe(recipe), purpose, pool);
+        Transformer planned(config, load_recipe(recipe), purpose, pool),
+            allocated(config, load_recipe(recipe), purpose, pool);
         const auto plan = planned.plan(limits).categories();
         EXPECT_FALSE(planned.memory().committed());
         allocated.allocate(limits);
@@ -74,7 +75,8 @@ TEST(Memory, AHugeContextCostsNothingUntilItIsUsed) {
   config.head_dim = 1024;
   validate(config, "test");
   ThreadPool pool(1);
-  Transformer model(config, load_recipe("bf16"), Purpose::inference, pool);  // all of it would be 64 GiB of cosines
+  Transformer model(config, load_recipe("bf16"), Purpose::inference,
+                    pool);  // all of it would be 64 GiB of cosines
   model.allocate({1, 4, 8});
   EXPECT_LT(model.memory().total(), size_t{64} << 20);
 }

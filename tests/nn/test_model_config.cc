@@ -9,12 +9,14 @@ namespace octavo {
 namespace {
 
 TEST(ModelConfig, PublishedModelsHaveTheirPublishedSizes) {
-  // As reported by the models' pages; for Cerebras-GPT summed by hand from the shapes in arXiv:2304.03208, table 1.
+  // As reported by the models' pages; for Cerebras-GPT summed by hand from the shapes in arXiv:2304.03208,
+  // table 1.
   const std::vector<std::pair<const char*, int64_t>> sizes{
-      {"gpt2-124m", 124439808},       {"llama2-7b", 6738415616},        {"llama2-13b", 13015864320},
-      {"llama2-70b", 68976648192},    {"smollm2-135m", 134515008},      {"cerebras-gpt-111m", 111050496},
+      {"gpt2-124m", 124439808},        {"llama2-7b", 6738415616},   {"llama2-13b", 13015864320},
+      {"llama2-70b", 68976648192},     {"smollm2-135m", 134515008}, {"cerebras-gpt-111m", 111050496},
       {"cerebras-gpt-256m", 255977024}};
-  for (const auto& [name, count] : sizes) EXPECT_EQ(parameter_count(model_config(load_preset(name), 0)), count) << name;
+  for (const auto& [name, count] : sizes)
+    EXPECT_EQ(parameter_count(model_config(load_preset(name), 0)), count) << name;
 }
 
 TEST(ModelConfig, EveryPresetIsValidAndCountsWhatItRegisters) {
@@ -36,7 +38,8 @@ TEST(ModelConfig, WithoutEmbeddings) {
 TEST(ModelConfig, FlopsOfALargeModelAreSixPerParameterAndToken) {
   const ModelConfig config = model_config(load_preset("gpt2-124m"), 0);
   const ModelFlops flops = training_flops(config, 4, 1024);
-  // 6 N D (arXiv:2001.08361) with N: the matrices, the head among them; biases, norms and positions do no GEMM.
+  // 6 N D (arXiv:2001.08361) with N: the matrices, the head among them; biases, norms and positions do no
+  // GEMM.
   const double matrices = 85e6 + 50257.0 * 768;
   EXPECT_NEAR((flops.linear + flops.head) / (6 * matrices * 4096), 1, 0.01);
   EXPECT_NEAR(flops.attention, 3.5 * 4 * 4096 * 512.5 * 768 * 12, 1);

@@ -5,7 +5,8 @@
 namespace octavo {
 namespace {
 
-std::map<std::string, std::vector<float>> gradients_of(const ModelConfig& config, const std::string& recipe, double& loss) {
+std::map<std::string, std::vector<float>> gradients_of(const ModelConfig& config, const std::string& recipe,
+                                                       double& loss) {
   const TestBatch batch(config, 3, 47);
   TestModel engine(config, recipe, {3, 47, 0});
   loss = engine.train(batch);
@@ -36,7 +37,8 @@ TEST_P(RecipeGradients, PointWhereFp32Does) {
   }
 }
 
-// The worst tensor of these models has a cosine near 0.97 in FP8: a query projection, whose gradient is a small difference.
+// The worst tensor of these models has a cosine near 0.97 in FP8: a query projection, whose gradient is a
+// small difference.
 INSTANTIATE_TEST_SUITE_P(Recipes, RecipeGradients,
                          testing::Values(Bound{"bf16", 1e-3, 0.999}, Bound{"fp8-amax", 5e-3, 0.95},
                                          Bound{"fp8-amax-fnuz", 5e-3, 0.95}),

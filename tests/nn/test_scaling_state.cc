@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model that is restored computes with the very codes the saved one had, also where a scale or a rounding depends on what came
-// before.
+// A model that is restored computes with the very codes the saved one had, also where a scale or a rounding
+// depends on what came before.
 #include <cstring>
 
 #include "nn_testing.h"
@@ -46,16 +46,21 @@ TEST_P(Restored, GoesOnWithTheSameBits) {
   for (int64_t i = 5; i < 8; ++i) EXPECT_EQ(step(first, i), step(second, i)) << "step " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Rules, Restored,
-    testing::Values("[gemm.scaling]\nkind = \"current\"\n", "[gemm.scaling]\nkind = \"delayed\"\nwindow = 3\n",
-                    "rounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n"),
-    [](const auto& test) { return std::string(test.index == 0 ? "Current" : test.index == 1 ? "Delayed" : "Stochastic"); });
+INSTANTIATE_TEST_SUITE_P(Rules, Restored,
+                         testing::Values("[gemm.scaling]\nkind = \"current\"\n",
+                                         "[gemm.scaling]\nkind = \"delayed\"\nwindow = 3\n",
+                                         "rounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n"),
+                         [](const auto& test) {
+                           return std::string(test.index == 0   ? "Current"
+                                              : test.index == 1 ? "Delayed"
+                                                                : "Stochastic");
+                         });
 
 TEST(Stochastic, EveryStepDrawsAnew) {
   const ModelConfig config = larger(tiny_gpt2());
   const TestBatch batch(config, 2, 21);
-  TestModel model(config, custom("rounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n"), {2, 21, 0});
+  TestModel model(config, custom("rounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n"),
+                  {2, 21, 0});
   model.model.pass().seed = 1;
   const double one = model.train(batch);
   model.model.pass().seed = 2;

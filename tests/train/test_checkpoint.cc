@@ -24,7 +24,8 @@ bool same(TestModel& a, TestModel& b) {
   for (const Parameter& p : a.model.parameters().all()) {
     const Parameter& q = *b.model.parameters().find(p.name);
     const size_t bytes = static_cast<size_t>(p.size()) * sizeof(float);
-    if (std::memcmp(p.value, q.value, bytes) || std::memcmp(p.moment1, q.moment1, bytes) || std::memcmp(p.moment2, q.moment2, bytes))
+    if (std::memcmp(p.value, q.value, bytes) || std::memcmp(p.moment1, q.moment1, bytes) ||
+        std::memcmp(p.moment2, q.moment2, bytes))
       return false;
   }
   return true;
@@ -95,8 +96,10 @@ TEST(Checkpoint, NewestSkipsDamagedAndForeignDirectories) {
   TestModel model(tiny_gpt2(), "bf16", {1, 4, 0});
   const std::string run = directory.path();
   EXPECT_FALSE(newest_checkpoint(run));
-  for (const int64_t step : {5, 10, 15}) save_checkpoint(checkpoint_path(run, step), model.model, {step, 0}, "");
-  for (const char* name : {"step_99999999999999999999999", "step_7", "step_", "step_-0000001", "step_0000001x", "notes"})
+  for (const int64_t step : {5, 10, 15})
+    save_checkpoint(checkpoint_path(run, step), model.model, {step, 0}, "");
+  for (const char* name :
+       {"step_99999999999999999999999", "step_7", "step_", "step_-0000001", "step_0000001x", "notes"})
     fs::create_directories(run + "/checkpoints/" + name);
   EXPECT_EQ(newest_checkpoint(run), checkpoint_path(run, 15));
   fs::resize_file(checkpoint_path(run, 15) + "/model.safetensors", 10);

@@ -18,11 +18,12 @@ class Resume : public testing::Test {
   static void TearDownTestSuite() { delete directory_; }
   static std::string at(const std::string& name) { return *directory_ / name; }
 
-  static std::vector<std::string> run_args(const std::string& name, const std::string& recipe, const std::string& family, int threads,
-                                           int steps) {
+  static std::vector<std::string> run_args(const std::string& name, const std::string& recipe,
+                                           const std::string& family, int threads, int steps) {
     return tiny_run(at("data"), at(name),
-                    {"--recipe", recipe, "--set", "model.family=" + family, "--threads", std::to_string(threads), "--steps",
-                     std::to_string(steps), "--save-every", "6", "--eval-every", "9", "--log-tensors", "4", "--seed", "3"});
+                    {"--recipe", recipe, "--set", "model.family=" + family, "--threads",
+                     std::to_string(threads), "--steps", std::to_string(steps), "--save-every", "6",
+                     "--eval-every", "9", "--log-tensors", "4", "--seed", "3"});
   }
 
   /// The same final/ and checkpoints, and each step in metrics.jsonl once, with the same losses.
@@ -72,7 +73,8 @@ TEST_F(Resume, KilledRunsEndWithTheSameBytes) {
     int threads;
   };
   int index = 0;
-  for (const auto& [recipe, family, threads] : {Case{"fp8-amax", "llama", 1}, Case{"bf16", "gpt2", 2}, Case{"fp8-amax", "gpt2", 2}}) {
+  for (const auto& [recipe, family, threads] :
+       {Case{"fp8-amax", "llama", 1}, Case{"bf16", "gpt2", 2}, Case{"fp8-amax", "gpt2", 2}}) {
     SCOPED_TRACE(std::string(recipe) + " " + family);
     const std::string name = std::to_string(index++), whole = "whole" + name, killed = "killed" + name;
     const CommandResult uninterrupted = octavo_command(run_args(whole, recipe, family, threads, kSteps));
@@ -82,8 +84,10 @@ TEST_F(Resume, KilledRunsEndWithTheSameBytes) {
     int kills = 0;
     for (uint64_t attempt = 0; attempt < 6; ++attempt) {
       std::vector<std::string> args{"train", "--resume", at(killed)};
-      if (!fs::exists(at(killed) + "/config.toml")) args = run_args(killed, recipe, family, 3 - threads, kSteps);
-      // After a random number of further steps, and then at a random moment of what follows: a step, an evaluation, a save.
+      if (!fs::exists(at(killed) + "/config.toml"))
+        args = run_args(killed, recipe, family, 3 - threads, kSteps);
+      // After a random number of further steps, and then at a random moment of what follows: a step, an
+      // evaluation, a save.
       const size_t steps = 1 + rng.integer(attempt) % 9;
       const CommandResult result = octavo_command(args, [&](pid_t pid) {
         const size_t before = lines_of(killed);
@@ -106,10 +110,11 @@ TEST_F(Resume, AnInterruptSavesAndGoesOn) {
   for (const int signal : {SIGINT, SIGTERM}) {
     const std::string whole = "calm" + std::to_string(signal), stopped = "stopped" + std::to_string(signal);
     ASSERT_EQ(octavo_command(run_args(whole, "fp8-amax", "llama", 2, kSteps)).code, 0);
-    const CommandResult result = octavo_command(run_args(stopped, "fp8-amax", "llama", 1, kSteps), [&](pid_t pid) {
-      while (is_running(pid) && lines_of(stopped) < 8) sleep_seconds(0.001);
-      ::kill(pid, signal);
-    });
+    const CommandResult result =
+        octavo_command(run_args(stopped, "fp8-amax", "llama", 1, kSteps), [&](pid_t pid) {
+          while (is_running(pid) && lines_of(stopped) < 8) sleep_seconds(0.001);
+          ::kill(pid, signal);
+        });
     ASSERT_EQ(result.code, 130) << result.err;
     EXPECT_NE(result.err.find("--resume " + at(stopped)), std::string::npos) << result.err;
     EXPECT_FALSE(fs::exists(at(stopped) + "/final"));
@@ -121,12 +126,18 @@ TEST_F(Resume, AnInterruptSavesAndGoesOn) {
 
 TEST_F(Resume, DelayedScalesAndStochasticRoundingGoOnToo) {
   spill(at("memory.toml"),
-        "name = \"memory\"\n[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\n[gemm.scaling]\nkind = \"delayed\"\nwindow = 4\n");
+        "name = \"memory\"\n[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\n[gemm.scaling]\nkind = "
+        "\"delayed\"\nwindow = 4\n");
   ASSERT_EQ(octavo_command(run_args("memory_whole", at("memory.toml"), "llama", 2, 20)).code, 0);
-  ASSERT_EQ(octavo_command(run_args("memory_parts", at("memory.toml"), "llama", 2, 20), [&](pid_t pid) {
-              while (is_running(pid) && !fs::exists(at("memory_parts") + "/checkpoints/step_00000006")) sleep_seconds(0.001);
-              ::kill(pid, SIGKILL);
-            }).code, -SIGKILL);
+  ASSERT_EQ(octavo_command(run_args("memory_parts", at("memory.toml"), "llama", 2, 20),
+                           [&](pid_t pid) {
+                             while (is_running(pid) &&
+                                    !fs::exists(at("memory_parts") + "/checkpoints/step_00000006"))
+                               sleep_seconds(0.001);
+                             ::kill(pid, SIGKILL);
+                           })
+                .code,
+            -SIGKILL);
   ASSERT_EQ(octavo_command({"train", "--resume", at("memory_parts")}).code, 0);
   expect_same("memory_whole", "memory_parts", 20);
 }
@@ -162,7 +173,8 @@ TEST_F(Resume, LoggingChangesNoResult) {
     EXPECT_EQ(octavo_command(args).code, 0);
     return slurp(at(name) + "/final/model.safetensors");
   };
-  EXPECT_TRUE(losses("silent", {"--set", "log.tensors_every=0"}) == losses("chatty", {"--set", "log.tensors_every=1", "--profile"}));
+  EXPECT_TRUE(losses("silent", {"--set", "log.tensors_every=0"}) ==
+              losses("chatty", {"--set", "log.tensors_every=1", "--profile"}));
 }
 
 }  // namespace

@@ -66,20 +66,22 @@ TEST(RunConfig, WrongTypesSayWhatIsExpected) {
     RunConfig config;
     return refusal([&] { apply_toml(config, text, "my.toml"); });
   };
-  for (const auto& [text, expected] : {std::pair{"seed = 1.5\n", "my.toml:1: seed expects integer, found 1.5"},
-                                       {"\nrecipe = 8\n", "my.toml:2: recipe expects text, found 8"},
-                                       {"model.tied_head = 1\n", "model.tied_head expects true or false, found 1"},
-                                       {"optim.lr = \"high\"\n", "optim.lr expects number"},
-                                       {"data.train = [1]\n", "data.train expects list of text"},
-                                       {"model = 3\n", "unknown key 'model'"},
-                                       {"seed = \n", "my.toml:1: not valid TOML"}})
+  for (const auto& [text, expected] :
+       {std::pair{"seed = 1.5\n", "my.toml:1: seed expects integer, found 1.5"},
+        {"\nrecipe = 8\n", "my.toml:2: recipe expects text, found 8"},
+        {"model.tied_head = 1\n", "model.tied_head expects true or false, found 1"},
+        {"optim.lr = \"high\"\n", "optim.lr expects number"},
+        {"data.train = [1]\n", "data.train expects list of text"},
+        {"model = 3\n", "unknown key 'model'"},
+        {"seed = \n", "my.toml:1: not valid TOML"}})
     EXPECT_NE(message(text).find(expected), std::string::npos) << message(text);
 }
 
 TEST(RunConfig, Settings) {
   RunConfig config;
-  for (const char* setting : {"optim.lr=3e-4", "train.steps=7", "recipe=fp8-amax", "data.train=[\"a\", \"b\"]", "log.profile=true",
-                              "out=runs/with=sign", "optim.clip=1"})
+  for (const char* setting :
+       {"optim.lr=3e-4", "train.steps=7", "recipe=fp8-amax", "data.train=[\"a\", \"b\"]", "log.profile=true",
+        "out=runs/with=sign", "optim.clip=1"})
     apply_setting(config, setting);
   EXPECT_EQ(config.optim.lr, 3e-4);
   EXPECT_EQ(config.train.steps, 7);
@@ -91,23 +93,45 @@ TEST(RunConfig, Settings) {
   EXPECT_EQ(config.data.train, (std::vector<std::string>{"/one/path.bin"}));
   EXPECT_NE(refusal([&] { apply_setting(config, "optim.lr"); }).find("key=value"), std::string::npos);
   EXPECT_NE(refusal([&] { apply_setting(config, "=3"); }).find("key=value"), std::string::npos);
-  EXPECT_NE(refusal([&] { apply_setting(config, "optim.lrr=3"); }).find("did you mean 'optim.lr'"), std::string::npos);
-  EXPECT_NE(refusal([&] { apply_setting(config, "train.steps=many"); }).find("train.steps expects integer"), std::string::npos);
+  EXPECT_NE(refusal([&] { apply_setting(config, "optim.lrr=3"); }).find("did you mean 'optim.lr'"),
+            std::string::npos);
+  EXPECT_NE(refusal([&] { apply_setting(config, "train.steps=many"); }).find("train.steps expects integer"),
+            std::string::npos);
   EXPECT_NE(refusal([&] { apply_setting(config, "recipe=\xff"); }).find("recipe"), std::string::npos);
   EXPECT_EQ(config.recipe, "fp8-amax");
 }
 
 TEST(RunConfig, NumbersThatMakeNoSense) {
   validate(RunConfig());
-  for (const char* setting :
-       {"train.steps=0", "train.micro_batch=0", "train.micro_batch=9223372036854775807", "train.grad_accum=0", "optim.lr=-1",
-        "optim.lr=inf", "optim.lr=nan", "optim.min_lr=1", "optim.min_lr=-1", "optim.warmup_steps=-1", "optim.schedule=cosin",
-        "optim.beta1=1", "optim.beta2=-0.1", "optim.eps=0", "optim.clip=-1", "optim.clip=nan", "optim.weight_decay=inf", "eval.every=-1",
-        "eval.batches=-1", "eval.batches=9223372036854775807", "log.every=0", "checkpoint.keep=0", "checkpoint.every=-1", "threads=-1",
-        "threads=100000"}) {
+  for (const char* setting : {"train.steps=0",
+                              "train.micro_batch=0",
+                              "train.micro_batch=9223372036854775807",
+                              "train.grad_accum=0",
+                              "optim.lr=-1",
+                              "optim.lr=inf",
+                              "optim.lr=nan",
+                              "optim.min_lr=1",
+                              "optim.min_lr=-1",
+                              "optim.warmup_steps=-1",
+                              "optim.schedule=cosin",
+                              "optim.beta1=1",
+                              "optim.beta2=-0.1",
+                              "optim.eps=0",
+                              "optim.clip=-1",
+                              "optim.clip=nan",
+                              "optim.weight_decay=inf",
+                              "eval.every=-1",
+                              "eval.batches=-1",
+                              "eval.batches=9223372036854775807",
+                              "log.every=0",
+                              "checkpoint.keep=0",
+                              "checkpoint.every=-1",
+                              "threads=-1",
+                              "threads=100000"}) {
     RunConfig config;
     apply_setting(config, setting);
-    const std::string message = refusal([&] { validate(config); }), key = std::string(setting).substr(0, std::string(setting).find('='));
+    const std::string message = refusal([&] { validate(config); }),
+                      key = std::string(setting).substr(0, std::string(setting).find('='));
     EXPECT_NE(message.find(key), std::string::npos) << setting << ": " << message;
   }
 }

@@ -10,7 +10,9 @@ namespace {
 TEST(TruncateLines, KeepsWhatIsNotLater) {
   const TemporaryDirectory directory;
   const std::string file = directory / "metrics.jsonl";
-  spill(file, "{\"step\": 1}\n{\"step\": 2, \"x\": [1]}\n{\"event\": \"eval\", \"step\": 2}\n{\"step\": 3}\n{\"step\": 4}\n");
+  spill(file,
+        "{\"step\": 1}\n{\"step\": 2, \"x\": [1]}\n{\"event\": \"eval\", \"step\": 2}\n{\"step\": "
+        "3}\n{\"step\": 4}\n");
   truncate_lines_after(file, 2);
   EXPECT_EQ(slurp(file), "{\"step\": 1}\n{\"step\": 2, \"x\": [1]}\n{\"event\": \"eval\", \"step\": 2}\n");
   truncate_lines_after(file, 0);
@@ -20,7 +22,9 @@ TEST(TruncateLines, KeepsWhatIsNotLater) {
 TEST(TruncateLines, DropsAnUnfinishedLineAndGarbage) {
   const TemporaryDirectory directory;
   const std::string file = directory / "metrics.jsonl";
-  spill(file, "{\"step\": 1}\nnot json\n{\"other\": 1}\n{\"step\": \"one\"}\n[1]\n{\"step\": 2}\n{\"step\": 2, \"lo");
+  spill(
+      file,
+      "{\"step\": 1}\nnot json\n{\"other\": 1}\n{\"step\": \"one\"}\n[1]\n{\"step\": 2}\n{\"step\": 2, \"lo");
   truncate_lines_after(file, 9);
   EXPECT_EQ(slurp(file), "{\"step\": 1}\n{\"step\": 2}\n");
   truncate_lines_after(directory / "absent.jsonl", 9);
