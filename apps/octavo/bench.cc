@@ -33,8 +33,8 @@ std::vector<std::string> split(const std::string& text, char at) {
   return parts;
 }
 
-/// Seconds of one call: median and (max - min) / median over `reps`, after one call that does not count. Short calls are repeated within a
-/// measurement until it takes 2 ms.
+/// Seconds of one call: median and (max - min) / median over `reps`, after one call that does not count.
+/// Short calls are repeated within a measurement until it takes 2 ms.
 struct Timing {
   double median = 0, spread = 0;
 };
@@ -55,22 +55,28 @@ Timing measure(int reps, const std::function<void()>& call) {
 
 Format format_of(const std::string& word) {
   if (const auto format = format_from_string(word)) return *format;
-  fail_usage(fmt::format("unknown format '{}'{}", word, did_you_mean(word, {"e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "bf16", "fp32"})));
+  fail_usage(fmt::format("unknown format '{}'{}", word,
+                         did_you_mean(word, {"e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "bf16", "fp32"})));
 }
 
 /// A matrix of normal random numbers in a format.
 Buffer random_matrix(int64_t elements, Format format, uint64_t stream) {
   Buffer buffer(static_cast<size_t>(elements * bytes(format)));
   const Rng rng(1, stream);
-  // A table of numbers is enough: no kernel looks at values, and drawing millions would take longer than multiplying them.
+  // A table of numbers is enough: no kernel looks at values, and drawing millions would take longer than
+  // multiplying them.
   constexpr size_t kTable = 8191;
   std::vector<float> table(kTable);
   for (size_t i = 0; i < kTable; ++i) table[i] = static_cast<float>(rng.normal(i));
   for (int64_t i = 0; i < elements; ++i) {
     const float x = table[static_cast<size_t>(i) % kTable];
-    if (format == Format::fp32) buffer.as<float>()[i] = x;
-    else if (format == Format::bf16) buffer.as<uint16_t>()[i] = bf16_from_float(x);
-    else buffer.as<uint8_t>()[i] = static_cast<uint8_t>(encode(format, x, Rounding::nearest_even, Overflow::saturate));
+    if (format == Format::fp32)
+      buffer.as<float>()[i] = x;
+    else if (format == Format::bf16)
+      buffer.as<uint16_t>()[i] = bf16_from_float(x);
+    else
+      buffer.as<uint8_t>()[i] =
+          static_cast<uint8_t>(encode(format, x, Rounding::nearest_even, Overflow::saturate));
   }
   return buffer;
 }
@@ -81,8 +87,10 @@ struct Common {
 };
 
 void emit(const Common& common, const nlohmann::ordered_json& line, const std::string& text) {
-  if (common.json) fmt::print("{}\n", line.dump());
-  else fmt::print("{}\n", text);
+  if (common.json)
+    fmt::print("{}\n", line.dump());
+  else
+    fmt::print("{}\n", text);
   std::fflush(stdout);
 }
 
@@ -103,9 +111,11 @@ Shape shape_of(const std::string& text) {
   bool good = parts.size() == 3;
   for (size_t i = 0; good && i < 3; ++i) {
     const auto [end, error] = std::from_chars(parts[i].data(), parts[i].data() + parts[i].size(), *fields[i]);
-    good = error == std::errc() && end == parts[i].data() + parts[i].size() && *fields[i] > 0 && *fields[i] <= 1 << 20;
+    good = error == std::errc() && end == parts[i].data() + parts[i].size() && *fields[i] > 0 &&
+           *fields[i] <= 1 << 20;
   }
-  if (!good) fail_usage(fmt::format("--shapes: '{}' is not a problem, expected MxNxK such as 2048x3072x768", text));
+  if (!good)
+    fail_usage(fmt::format("--shapes: '{}' is not a problem, expected MxNxK such as 2048x3072x768", text));
   return s;
 }
 
@@ -115,10 +125,12 @@ void bench_gemm(const GemmOptions& o) {
     const Shape s = shape_of(shape_text);
     for (const std::string& types : split(o.types, ',')) {
       const std::vector<std::string> pair = split(types, 'x');
-      if (pair.size() != 2) fail_usage(fmt::format("--types: '{}' is not a pair, expected AxB such as e5m2xe4m3", types));
+      if (pair.size() != 2)
+        fail_usage(fmt::format("--types: '{}' is not a pair, expected AxB such as e5m2xe4m3", types));
       for (const std::string& layout : split(o.layouts, ',')) {
         if (layout != "tn" && layout != "nn" && layout != "nt")
-          fail_usage(fmt::format("--layouts: '{}' is unknown; tn is the forward product, nn dgrad, nt wgrad", layout));
+          fail_usage(fmt::format("--layouts: '{}' is unknown; tn is the forward product, nn dgrad, nt wgrad",
+                                 layout));
         GemmArgs args;
         args.m = s.m;
         args.n = s.n;
@@ -131,7 +143,8 @@ void bench_gemm(const GemmOptions& o) {
         args.b.stride = args.b.k_contiguous ? s.k : s.n;
         args.c_format = format_of(o.output);
         args.c_stride = s.n;
-        const Buffer a = random_matrix(s.m * s.k, args.a.format, 1), b = random_matrix(s.n * s.k, args.b.format, 2);
+        const Buffer a = random_matrix(s.m * s.k, args.a.format, 1),
+                     b = random_matrix(s.n * s.k, args.b.format, 2);
         const Buffer c(static_cast<size_t>(s.m * s.n * bytes(args.c_format)));
         args.a.data = a.data();
         args.b.data = b.data();
@@ -144,19 +157,38 @@ void bench_gemm(const GemmOptions& o) {
         const PeakKind yardstick = args.a.format == Format::fp32 ? PeakKind::fma_fp32 : PeakKind::dot_bf16;
         PeakKind unit = yardstick;
         const bool known = gemm_peak_kind(variant, unit);
-        const double peak = peak_flops(yardstick, pool), unit_peak = !known ? 0 : unit == yardstick ? peak : peak_flops(unit, pool);
+        const double peak = peak_flops(yardstick, pool), unit_peak = !known ? 0
+                                                                     : unit == yardstick
+                                                                         ? peak
+                                                                         : peak_flops(unit, pool);
         const Timing time = measure(o.reps, [&] { gemm_with(variant, args, pool, workspace); });
-        const double flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k) / time.median;
-        nlohmann::ordered_json j{{"bench", "gemm"}, {"shape", shape_text}, {"layout", layout}, {"types", types}, {"variant", variant},
-                                 {"threads", pool.size()}, {"gflops", flops / 1e9}, {"peak", to_string(yardstick)}, {"peak_gflops", peak / 1e9},
-                                 {"ratio_to_peak", peak > 0 ? flops / peak : 0}, {"unit", known ? to_string(unit) : "none"},
-                                 {"unit_peak_gflops", unit_peak / 1e9}, {"ratio_to_unit_peak", unit_peak > 0 ? flops / unit_peak : 0},
-                                 {"median_ms", time.median * 1e3}, {"spread", time.spread}};
-        emit(o, j,
-             fmt::format("{:<18} {} {:<12} {:<11} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f}){}  {:.3f} ms ±{:.0f} %", shape_text, layout, types, variant,
-                         flops / 1e9, peak > 0 ? 100 * flops / peak : 0, to_string(yardstick), peak / 1e9,
-                         known && unit != yardstick ? fmt::format(", {:.1f} % of {} ({:.0f})", 100 * flops / unit_peak, to_string(unit), unit_peak / 1e9) : "",
-                         time.median * 1e3, 50 * time.spread));
+        const double flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) *
+                             static_cast<double>(s.k) / time.median;
+        nlohmann::ordered_json j{{"bench", "gemm"},
+                                 {"shape", shape_text},
+                                 {"layout", layout},
+                                 {"types", types},
+                                 {"variant", variant},
+                                 {"threads", pool.size()},
+                                 {"gflops", flops / 1e9},
+                                 {"peak", to_string(yardstick)},
+                                 {"peak_gflops", peak / 1e9},
+                                 {"ratio_to_peak", peak > 0 ? flops / peak : 0},
+                                 {"unit", known ? to_string(unit) : "none"},
+                                 {"unit_peak_gflops", unit_peak / 1e9},
+                                 {"ratio_to_unit_peak", unit_peak > 0 ? flops / unit_peak : 0},
+                                 {"median_ms", time.median * 1e3},
+                                 {"spread", time.spread}};
+        emit(
+            o, j,
+            fmt::format(
+                "{:<18} {} {:<12} {:<11} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f}){}  {:.3f} ms ±{:.0f} %",
+                shape_text, layout, types, variant, flops / 1e9, peak > 0 ? 100 * flops / peak : 0,
+                to_string(yardstick), peak / 1e9,
+                known && unit != yardstick ? fmt::format(", {:.1f} % of {} ({:.0f})", 100 * flops / unit_peak,
+                                                         to_string(unit), unit_peak / 1e9)
+                                           : "",
+                time.median * 1e3, 50 * time.spread));
       }
     }
   }
@@ -173,7 +205,8 @@ void bench_cast(const CastOptions& o) {
   ThreadPool pool(o.threads);
   for (const std::string& types : split(o.types, ',')) {
     const std::vector<std::string> pair = split(types, ':');
-    if (pair.size() != 2) fail_usage(fmt::format("--types: '{}' is not a cast, expected FROM:TO such as bf16:e4m3", types));
+    if (pair.size() != 2)
+      fail_usage(fmt::format("--types: '{}' is not a cast, expected FROM:TO such as bf16:e4m3", types));
     const Format from = format_of(pair[0]), to = format_of(pair[1]);
     const int64_t cols = 4096, rows = std::max<int64_t>(1, o.elements / cols);
     const Buffer x = random_matrix(rows * cols, from, 3), codes(static_cast<size_t>(rows * cols * bytes(to)));
@@ -187,16 +220,27 @@ void bench_cast(const CastOptions& o) {
     const double dram = peak_dram_read(pool);
     const Timing time = measure(o.reps, [&] { quantize(args, pool); });
     const double rate = static_cast<double>(rows * cols * (bytes(from) + bytes(to))) / time.median;
-    nlohmann::ordered_json j{{"bench", "cast"}, {"types", types}, {"elements", rows * cols}, {"threads", pool.size()}, {"gbytes", rate / 1e9},
-                             {"dram_gbytes", dram / 1e9}, {"ratio_to_dram", rate / dram}, {"median_ms", time.median * 1e3}, {"spread", time.spread}};
-    emit(o, j, fmt::format("cast {:<12} {:7.1f} GB/s read + written, {:5.1f} % of a plain DRAM read ({:.1f})  {:.2f} ms ±{:.0f} %", types, rate / 1e9,
-                           100 * rate / dram, dram / 1e9, time.median * 1e3, 50 * time.spread));
+    nlohmann::ordered_json j{{"bench", "cast"},
+                             {"types", types},
+                             {"elements", rows * cols},
+                             {"threads", pool.size()},
+                             {"gbytes", rate / 1e9},
+                             {"dram_gbytes", dram / 1e9},
+                             {"ratio_to_dram", rate / dram},
+                             {"median_ms", time.median * 1e3},
+                             {"spread", time.spread}};
+    emit(o, j,
+         fmt::format("cast {:<12} {:7.1f} GB/s read + written, {:5.1f} % of a plain DRAM read ({:.1f})  "
+                     "{:.2f} ms ±{:.0f} %",
+                     types, rate / 1e9, 100 * rate / dram, dram / 1e9, time.median * 1e3, 50 * time.spread));
   }
 }
 
 void add_common(CLI::App* c, Common& o) {
   c->add_option("--threads", o.threads, "CPU threads, 0 = all")->capture_default_str();
-  c->add_option("--reps", o.reps, "Measurements, of which the median is printed")->capture_default_str()->check(CLI::Range(1, 10000));
+  c->add_option("--reps", o.reps, "Measurements, of which the median is printed")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10000));
   c->add_flag("--json", o.json, "One JSON object a line");
 }
 
@@ -209,12 +253,16 @@ void add_bench(CLI::App& app) {
   auto g = std::make_shared<GemmOptions>();
   CLI::App* gemm_command = c->add_subcommand("gemm", "Matrix products in the three layouts of training");
   gemm_command->add_option("--shapes", g->shapes, "Problems MxNxK, comma-separated")->capture_default_str();
-  gemm_command->add_option("--layouts", g->layouts, "tn (forward), nn (dgrad), nt (wgrad)")->capture_default_str();
+  gemm_command->add_option("--layouts", g->layouts, "tn (forward), nn (dgrad), nt (wgrad)")
+      ->capture_default_str();
   gemm_command->add_option("--types", g->types, "Pairs of operand formats")->capture_default_str();
-  gemm_command->add_option("--output", g->output, "Format of the result: fp32 or bf16")->capture_default_str();
-  gemm_command->add_option("--variant", g->variant, "This kernel instead of the best one (octavo doctor lists them)");
+  gemm_command->add_option("--output", g->output, "Format of the result: fp32 or bf16")
+      ->capture_default_str();
+  gemm_command->add_option("--variant", g->variant,
+                           "This kernel instead of the best one (octavo doctor lists them)");
   add_common(gemm_command, *g);
-  gemm_command->footer("Example:\n  octavo bench gemm --shapes 2048x2048x2048 --layouts tn,nn,nt --types e4m3xe4m3 --json");
+  gemm_command->footer(
+      "Example:\n  octavo bench gemm --shapes 2048x2048x2048 --layouts tn,nn,nt --types e4m3xe4m3 --json");
   gemm_command->callback([g] { bench_gemm(*g); });
 
   auto q = std::make_shared<CastOptions>();

@@ -31,13 +31,16 @@ GemmArgs square(int64_t n, const std::vector<uint8_t>& codes, std::vector<float>
   return args;
 }
 
-// Small integers are exact in E4M3 and their sums in FP32: every GEMM kernel must give the same bits as the reference.
+// Small integers are exact in E4M3 and their sums in FP32: every GEMM kernel must give the same bits as the
+// reference.
 bool gemm_agrees(const std::string& variant, ThreadPool& pool) {
   constexpr int64_t n = 67;
   std::vector<uint8_t> codes(n * n);
   const Rng rng(7);
   for (size_t i = 0; i < codes.size(); ++i)
-    codes[i] = static_cast<uint8_t>(encode(Format::e4m3, static_cast<float>(static_cast<int>(rng.integer(i) % 15) - 7), Rounding::nearest_even, Overflow::saturate));
+    codes[i] = static_cast<uint8_t>(encode(Format::e4m3,
+                                           static_cast<float>(static_cast<int>(rng.integer(i) % 15) - 7),
+                                           Rounding::nearest_even, Overflow::saturate));
   std::vector<float> got(n * n), expected(n * n);
   const auto compute = [&](const std::string& name, std::vector<float>& out) {
     const GemmArgs args = square(n, codes, out, Format::e4m3);
@@ -72,7 +75,10 @@ void run(int threads) {
   fmt::print("octavo {} ({}, {})\n", version(), commit(), compiler());
   fmt::print("cpu      {}\n", cpu_name());
   fmt::print("features {}\n", fmt::join(cpu_features(), " "));
-  fmt::print("isa      {}{}\n", to_string(max_isa()), max_isa() == cpu_isa() ? "" : fmt::format(" (capped by OCTAVO_MAX_ISA; this CPU has {})", to_string(cpu_isa())));
+  fmt::print("isa      {}{}\n", to_string(max_isa()),
+             max_isa() == cpu_isa()
+                 ? ""
+                 : fmt::format(" (capped by OCTAVO_MAX_ISA; this CPU has {})", to_string(cpu_isa())));
   fmt::print("threads  {}\n\nkernels\n", pool.size());
   std::vector<uint8_t> none;
   std::vector<float> nothing;
@@ -86,7 +92,8 @@ void run(int threads) {
   fmt::print("\npeaks, measured now\n");
   for (const PeakKind kind : {PeakKind::fma_fp32, PeakKind::dot_bf16, PeakKind::amx_bf16}) {
     const double peak = peak_flops(kind, pool);
-    fmt::print("  {:<12} {}\n", to_string(kind), peak > 0 ? fmt::format("{:.0f} GFLOP/s", peak / 1e9) : "not on this CPU");
+    fmt::print("  {:<12} {}\n", to_string(kind),
+               peak > 0 ? fmt::format("{:.0f} GFLOP/s", peak / 1e9) : "not on this CPU");
   }
   fmt::print("  {:<12} {:.1f} GB/s\n", "dram read", peak_dram_read(pool) / 1e9);
 
@@ -100,7 +107,8 @@ void run(int threads) {
   for (const Format format : {Format::e4m3, Format::e5m2, Format::e4m3fnuz, Format::e5m2fnuz})
     check(fmt::format("quantize to {}", to_string(format)), quantize_agrees(format, pool));
   if (!good) {
-    fmt::print("a kernel disagrees with its reference on this machine; OCTAVO_MAX_ISA=avx2 (or scalar) avoids it\n");
+    fmt::print(
+        "a kernel disagrees with its reference on this machine; OCTAVO_MAX_ISA=avx2 (or scalar) avoids it\n");
     exit_status() = static_cast<int>(ExitCode::check_failed);
   }
 }
@@ -108,7 +116,8 @@ void run(int threads) {
 }  // namespace
 
 void add_doctor(CLI::App& app) {
-  CLI::App* c = app.add_subcommand("doctor", "What this machine has, which kernels were chosen and why, and a self-test");
+  CLI::App* c = app.add_subcommand(
+      "doctor", "What this machine has, which kernels were chosen and why, and a self-test");
   auto threads = std::make_shared<int>(0);
   c->add_option("--threads", *threads, "CPU threads, 0 = all")->capture_default_str();
   c->footer("Examples:\n  octavo doctor\n  OCTAVO_MAX_ISA=avx2 octavo doctor");

@@ -28,7 +28,8 @@ struct Options {
   bool json = false;
 };
 
-/// Text is tokenized on the spot and goes through the same shards as everything else, in a directory that is removed again.
+/// Text is tokenized on the spot and goes through the same shards as everything else, in a directory that is
+/// removed again.
 class TemporaryShard {
  public:
   TemporaryShard(const std::string& text_file, const std::string& field, const Tokenizer& tokenizer) {
@@ -69,7 +70,8 @@ void run(const Options& o) {
   Limits limits;
   limits.batch = o.micro_batch;
   limits.seq = o.seq_len > 0 ? o.seq_len : std::min<int64_t>(config.context, 1024);
-  if (limits.seq > config.context) fail_usage(fmt::format("--seq-len {} is more than the model's context {}", limits.seq, config.context));
+  if (limits.seq > config.context)
+    fail_usage(fmt::format("--seq-len {} is more than the model's context {}", limits.seq, config.context));
   LoadedModel loaded = load_model(o.model, o.recipe, limits, !is_tokens(o.data), pool);
   std::unique_ptr<TemporaryShard> text;
   if (!is_tokens(o.data)) text = std::make_unique<TemporaryShard>(o.data, o.field, *loaded.tokenizer);
@@ -81,7 +83,9 @@ void run(const Options& o) {
                                     [&](int64_t done, int64_t total) { progress.update(done, total); });
   progress.finish();
   const double loss = sum.loss / static_cast<double>(sum.tokens);
-  const double bytes_per_token = tokens->text_bytes() > 0 ? static_cast<double>(tokens->text_bytes()) / static_cast<double>(tokens->size()) : 0;
+  const double bytes_per_token = tokens->text_bytes() > 0 ? static_cast<double>(tokens->text_bytes()) /
+                                                                static_cast<double>(tokens->size())
+                                                          : 0;
   nlohmann::ordered_json j;
   j["model"] = o.model;
   j["recipe"] = o.recipe;
@@ -104,15 +108,21 @@ void add_eval(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* c = app.add_subcommand("eval", "Loss and perplexity of a model on a text or token file");
   c->add_option("-m,--model", o->model, "Model directory, run directory or checkpoint")->required();
-  c->add_option("--data", o->data, "Data set directory (its validation split), token shard, text or .jsonl file")->required();
+  c->add_option("--data", o->data,
+                "Data set directory (its validation split), token shard, text or .jsonl file")
+      ->required();
   c->add_option("--recipe", o->recipe, "Numbers to compute in")->capture_default_str();
   c->add_option("--seq-len", o->seq_len, "Tokens a window (default: the model's context, at most 1024)");
-  c->add_option("--micro-batch", o->micro_batch, "Windows at a time")->capture_default_str()->check(CLI::Range(1, 4096));
+  c->add_option("--micro-batch", o->micro_batch, "Windows at a time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
   c->add_option("--batches", o->batches, "Stop after this many, 0 = all")->capture_default_str();
   c->add_option("--field", o->field, "Field of JSON Lines that holds the text")->capture_default_str();
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print one JSON object");
-  c->footer("Examples:\n  octavo eval --model runs/a --data data/book\n  octavo eval --model runs/a --data other.txt --recipe fp8-amax --json");
+  c->footer(
+      "Examples:\n  octavo eval --model runs/a --data data/book\n  octavo eval --model runs/a --data "
+      "other.txt --recipe fp8-amax --json");
   c->callback([o] { run(*o); });
 }
 

@@ -32,7 +32,8 @@ std::string utf8_json(const std::string& text) {
 void run(Options& o) {
   if (o.greedy) o.generate.sampler.temperature = 0;
   validate(o.generate.sampler);
-  if (o.generate.max_new_tokens < 1) fail_usage(fmt::format("--max-new-tokens is {}, expected at least 1", o.generate.max_new_tokens));
+  if (o.generate.max_new_tokens < 1)
+    fail_usage(fmt::format("--max-new-tokens is {}, expected at least 1", o.generate.max_new_tokens));
   if (!o.prompt_file.empty()) o.prompt = read_file(o.prompt_file);
 
   ThreadPool pool(o.threads);
@@ -42,7 +43,8 @@ void run(Options& o) {
   LoadedModel loaded = load_model(o.model, o.recipe, limits, true, pool);
   const Tokenizer& tokenizer = *loaded.tokenizer;
 
-  // A model that was trained with a token before each text wants it; without any prompt something has to come first.
+  // A model that was trained with a token before each text wants it; without any prompt something has to come
+  // first.
   std::vector<int32_t> prompt = tokenizer.encode(o.prompt, tokenizer.adds_bos(), true);
   if (prompt.empty()) {
     const auto first = tokenizer.bos() ? tokenizer.bos() : tokenizer.eos();
@@ -70,15 +72,20 @@ void run(Options& o) {
     return !stop_requested();
   });
   text += stream.finish();
-  const double rate = result.tokens.size() > 1 ? static_cast<double>(result.tokens.size() - 1) / result.decode_seconds : 0;
+  const double rate =
+      result.tokens.size() > 1 ? static_cast<double>(result.tokens.size() - 1) / result.decode_seconds : 0;
   if (o.json) {
-    fmt::print("{{\"prompt\": {}, \"text\": {}, \"finish\": \"{}\", \"prompt_tokens\": {}, \"new_tokens\": {}, \"ids\": [{}], \"prompt_seconds\": {:.6f}, "
-               "\"tokens_per_second\": {:.2f}}}\n",
-               utf8_json(o.prompt), utf8_json(text), result.finish, prompt.size(), result.tokens.size(), fmt::join(result.tokens, ", "), result.prompt_seconds, rate);
+    fmt::print(
+        "{{\"prompt\": {}, \"text\": {}, \"finish\": \"{}\", \"prompt_tokens\": {}, \"new_tokens\": {}, "
+        "\"ids\": [{}], \"prompt_seconds\": {:.6f}, "
+        "\"tokens_per_second\": {:.2f}}}\n",
+        utf8_json(o.prompt), utf8_json(text), result.finish, prompt.size(), result.tokens.size(),
+        fmt::join(result.tokens, ", "), result.prompt_seconds, rate);
   } else {
     fmt::print("\n");
-    message(fmt::format("{} prompt tokens in {:.0f} ms, {} new tokens at {:.1f} tok/s, ended by {}", prompt.size(), result.prompt_seconds * 1e3,
-                        result.tokens.size(), rate, result.finish));
+    message(fmt::format("{} prompt tokens in {:.0f} ms, {} new tokens at {:.1f} tok/s, ended by {}",
+                        prompt.size(), result.prompt_seconds * 1e3, result.tokens.size(), rate,
+                        result.finish));
   }
   if (stop_requested()) exit_status() = static_cast<int>(ExitCode::interrupted);
 }
@@ -91,11 +98,16 @@ void add_generate(CLI::App& app) {
   c->add_option("-m,--model", o->model, "Model directory, run directory or checkpoint")->required();
   c->add_option("-p,--prompt", o->prompt, "Text to continue");
   c->add_option("--prompt-file", o->prompt_file, "File with the text to continue");
-  c->add_option("-n,--max-new-tokens", o->generate.max_new_tokens, "Most tokens to add")->capture_default_str();
-  c->add_option("--temperature", o->generate.sampler.temperature, "0 = always the most likely token")->capture_default_str();
-  c->add_option("--top-k", o->generate.sampler.top_k, "Keep the k most likely tokens, 0 = all")->capture_default_str();
-  c->add_option("--top-p", o->generate.sampler.top_p, "Keep the most likely tokens up to this probability")->capture_default_str();
-  c->add_option("--min-p", o->generate.sampler.min_p, "Drop tokens less likely than this share of the best")->capture_default_str();
+  c->add_option("-n,--max-new-tokens", o->generate.max_new_tokens, "Most tokens to add")
+      ->capture_default_str();
+  c->add_option("--temperature", o->generate.sampler.temperature, "0 = always the most likely token")
+      ->capture_default_str();
+  c->add_option("--top-k", o->generate.sampler.top_k, "Keep the k most likely tokens, 0 = all")
+      ->capture_default_str();
+  c->add_option("--top-p", o->generate.sampler.top_p, "Keep the most likely tokens up to this probability")
+      ->capture_default_str();
+  c->add_option("--min-p", o->generate.sampler.min_p, "Drop tokens less likely than this share of the best")
+      ->capture_default_str();
   c->add_option("--seed", o->generate.sampler.seed, "Seed of the draws")->capture_default_str();
   c->add_flag("--greedy", o->greedy, "Same as --temperature 0");
   c->add_flag("--ignore-eos", o->ignore_eos, "Go on after an end-of-text token");
@@ -103,8 +115,9 @@ void add_generate(CLI::App& app) {
   c->add_option("--context", o->context, "Rows of the key/value cache (default: the model's context)");
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print one JSON object instead of streaming");
-  c->footer("Examples:\n  octavo generate --model runs/a --prompt 'In the beginning' --max-new-tokens 200\n"
-            "  octavo generate --model runs/a --prompt 'And he said' --greedy --recipe fp8-amax --json");
+  c->footer(
+      "Examples:\n  octavo generate --model runs/a --prompt 'In the beginning' --max-new-tokens 200\n"
+      "  octavo generate --model runs/a --prompt 'And he said' --greedy --recipe fp8-amax --json");
   c->callback([o] { run(*o); });
 }
 

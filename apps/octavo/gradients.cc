@@ -6,11 +6,11 @@
 
 #include "command.h"
 #include "octavo/base/error.h"
+#include "octavo/infer/model.h"
 #include "octavo/io/hf_model.h"
 #include "octavo/io/safetensors_writer.h"
 #include "octavo/recipe/recipe_file.h"
 #include "octavo/train/training_data.h"
-#include "octavo/infer/model.h"
 
 namespace octavo {
 namespace {
@@ -36,31 +36,42 @@ void run(const Options& o) {
   for (size_t r = 0; r < rows; ++r) positions[r] = static_cast<int32_t>(r % static_cast<size_t>(o.seq_len));
   samples.batch(0, o.batch, tokens.data(), targets.data());
   model.parameters().zero_gradients(pool);
-  const LossSum sum = model.train({o.batch, o.seq_len, tokens.data(), positions.data()}, targets.data(), 1.0f / static_cast<float>(rows));
+  const LossSum sum = model.train({o.batch, o.seq_len, tokens.data(), positions.data()}, targets.data(),
+                                  1.0f / static_cast<float>(rows));
 
   std::vector<TensorToWrite> tensors;
   for (const Parameter& p : model.parameters().all())
-    tensors.push_back({p.name, FileDtype::f32, {static_cast<uint64_t>(p.rows), static_cast<uint64_t>(p.cols)}, p.grad});
+    tensors.push_back(
+        {p.name, FileDtype::f32, {static_cast<uint64_t>(p.rows), static_cast<uint64_t>(p.cols)}, p.grad});
   const std::vector<uint64_t> shape{static_cast<uint64_t>(o.batch), static_cast<uint64_t>(o.seq_len)};
   tensors.push_back({"tokens", FileDtype::i32, shape, tokens.data()});
   tensors.push_back({"targets", FileDtype::i32, shape, targets.data()});
   write_safetensors(o.out, tensors);
-  fmt::print("{}\n", nlohmann::ordered_json{{"loss", sum.loss / static_cast<double>(sum.tokens)}, {"tokens", sum.tokens}, {"gradients", o.out}}.dump());
+  fmt::print("{}\n", nlohmann::ordered_json{{"loss", sum.loss / static_cast<double>(sum.tokens)},
+                                            {"tokens", sum.tokens},
+                                            {"gradients", o.out}}
+                         .dump());
 }
 
 }  // namespace
 
 void add_gradients(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("gradients", "One forward and backward pass; writes every gradient, to compare with other frameworks");
+  CLI::App* c = app.add_subcommand(
+      "gradients", "One forward and backward pass; writes every gradient, to compare with other frameworks");
   c->add_option("-m,--model", o->model, "Model directory")->required();
-  c->add_option("--data", o->data, "Data set directory or token shard; its first windows are taken")->required();
+  c->add_option("--data", o->data, "Data set directory or token shard; its first windows are taken")
+      ->required();
   c->add_option("--out", o->out, "Safetensors file: gradients [out, in], tokens, targets")->required();
   c->add_option("--recipe", o->recipe, "Numbers to compute in")->capture_default_str();
   c->add_option("--batch", o->batch, "Sequences")->capture_default_str()->check(CLI::Range(1, 4096));
-  c->add_option("--seq-len", o->seq_len, "Tokens a sequence")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  c->add_option("--seq-len", o->seq_len, "Tokens a sequence")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
-  c->footer("Example:\n  octavo gradients --model runs/a --data data/book --recipe bf16 --out gradients.safetensors");
+  c->footer(
+      "Example:\n  octavo gradients --model runs/a --data data/book --recipe bf16 --out "
+      "gradients.safetensors");
   c->callback([o] { run(*o); });
 }
 

@@ -48,7 +48,8 @@ void run(const Options& o) {
   const ModelConfig config = config_of(model, o.input);
   const auto tokenizer = load_tokenizer(o.tokenizer);
   if (tokenizer->vocab_size() != config.vocab_size)
-    fail_data(fmt::format("{} has {} tokens, the model {}: they do not belong together", o.tokenizer, tokenizer->vocab_size(), config.vocab_size));
+    fail_data(fmt::format("{} has {} tokens, the model {}: they do not belong together", o.tokenizer,
+                          tokenizer->vocab_size(), config.vocab_size));
 
   AtomicDirectory target(o.out);
   SafetensorsWriter writer(target.path() + "/model.safetensors", {{"format", "pt"}});
@@ -72,11 +73,13 @@ void run(const Options& o) {
 
 void add_import(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("import", "Turn a llama2.c checkpoint (.bin) into a Hugging Face model directory");
+  CLI::App* c =
+      app.add_subcommand("import", "Turn a llama2.c checkpoint (.bin) into a Hugging Face model directory");
   c->add_option("--input", o->input, "llama2.c model file")->required();
   c->add_option("--tokenizer", o->tokenizer, "llama2.c tokenizer file")->required();
   c->add_option("--out", o->out, "Directory to write")->required();
-  c->footer("Example:\n  octavo import --input stories260K.bin --tokenizer tok512.bin --out models/stories260K");
+  c->footer(
+      "Example:\n  octavo import --input stories260K.bin --tokenizer tok512.bin --out models/stories260K");
   c->callback([o] { run(*o); });
 }
 

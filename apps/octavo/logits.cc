@@ -24,9 +24,11 @@ void run(const Options& o) {
   LoadedModel loaded = load_model(o.model, o.recipe, {1, 1, int64_t{1} << 14}, true, pool);
   Transformer& model = *loaded.model;
   const Tokenizer& tokenizer = *loaded.tokenizer;
-  const std::vector<int32_t> ids = tokenizer.encode(o.file.empty() ? o.text : read_file(o.file), tokenizer.adds_bos());
+  const std::vector<int32_t> ids =
+      tokenizer.encode(o.file.empty() ? o.text : read_file(o.file), tokenizer.adds_bos());
   const int64_t count = static_cast<int64_t>(ids.size()), vocab = model.config().vocab_size;
-  if (count > model.limits().cache) fail_data(fmt::format("the text has {} tokens, the model's context {}", count, model.limits().cache));
+  if (count > model.limits().cache)
+    fail_data(fmt::format("the text has {} tokens, the model's context {}", count, model.limits().cache));
   std::vector<float> logits(static_cast<size_t>(count * vocab));
   for (int64_t i = 0; i < count; ++i) {
     const std::span<const float> row = model.step(1, 1, &ids[static_cast<size_t>(i)]);
@@ -34,7 +36,10 @@ void run(const Options& o) {
   }
   const std::vector<TensorToWrite> tensors{
       {"ids", FileDtype::i32, {static_cast<uint64_t>(count)}, ids.data()},
-      {"logits", FileDtype::f32, {static_cast<uint64_t>(count), static_cast<uint64_t>(vocab)}, logits.data()}};
+      {"logits",
+       FileDtype::f32,
+       {static_cast<uint64_t>(count), static_cast<uint64_t>(vocab)},
+       logits.data()}};
   write_safetensors(o.out, tensors);
   fmt::print("{} tokens, {} logits each: {}\n", count, vocab, o.out);
 }
@@ -43,7 +48,8 @@ void run(const Options& o) {
 
 void add_logits(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("logits", "Write the logits after every token of a text, to compare with other programs");
+  CLI::App* c = app.add_subcommand(
+      "logits", "Write the logits after every token of a text, to compare with other programs");
   c->add_option("-m,--model", o->model, "Model directory, run directory or checkpoint")->required();
   c->add_option("--text", o->text, "The text");
   c->add_option("--file", o->file, "A file with the text");

@@ -39,22 +39,27 @@ const char* kFooter = R"(Examples:
 Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
 unsupported, 4 bad data, 130 interrupted after saving.)";
 
-// CLI11 lists everything that was left over, values included; name the word that is wrong and the one that was meant.
+// CLI11 lists everything that was left over, values included; name the word that is wrong and the one that
+// was meant.
 std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = &app;
   while (!command->get_subcommands().empty()) command = command->get_subcommands().back();
   std::vector<std::string> known;
   for (const CLI::Option* option : command->get_options())
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  const std::string help = fmt::format("; see octavo {}--help", command == &app ? "" : command->get_name() + " ");
+  const std::string help =
+      fmt::format("; see octavo {}--help", command == &app ? "" : command->get_name() + " ");
   if (command == &app && !app.remaining().empty() && !app.remaining().front().starts_with("-")) {
     std::vector<std::string> commands;
     for (const CLI::App* sub : app.get_subcommands({})) commands.push_back(sub->get_name());
-    return fmt::format("unknown command '{}'{}", app.remaining().front(), did_you_mean(app.remaining().front(), commands)) + help;
+    return fmt::format("unknown command '{}'{}", app.remaining().front(),
+                       did_you_mean(app.remaining().front(), commands)) +
+           help;
   }
   for (const std::string& word : app.remaining(true)) {
     const std::string flag = word.substr(0, word.find('='));
-    if (flag.starts_with("--")) return fmt::format("unknown option '{}'{}", flag, did_you_mean(flag, known)) + help;
+    if (flag.starts_with("--"))
+      return fmt::format("unknown option '{}'{}", flag, did_you_mean(flag, known)) + help;
   }
   return error.what() + help;
 }

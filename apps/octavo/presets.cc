@@ -11,9 +11,12 @@
 namespace octavo {
 
 void add_presets(CLI::App& app) {
-  CLI::App* c = app.add_subcommand("presets", "List the shipped model and training presets, or print one as TOML");
+  CLI::App* c =
+      app.add_subcommand("presets", "List the shipped model and training presets, or print one as TOML");
   c->require_subcommand(0, 1);
-  c->footer("Examples:\n  octavo presets\n  octavo presets show gpt-mini > my.toml && octavo train --config my.toml --train-data data/book");
+  c->footer(
+      "Examples:\n  octavo presets\n  octavo presets show gpt-mini > my.toml && octavo train --config "
+      "my.toml --train-data data/book");
   auto name = std::make_shared<std::string>();
   CLI::App* show = c->add_subcommand("show", "Print a preset");
   show->add_option("name", *name, "Preset")->required();

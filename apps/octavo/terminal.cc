@@ -77,17 +77,22 @@ void Progress::update(int64_t done, int64_t total) {
   since_print_.restart();
   const double seconds = watch_.seconds(), rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
-  const std::string text = fmt::format("{}  {:.0f} %  {} of {} {}  {}/s  {} left", title_,
-                                       total > 0 ? 100.0 * static_cast<double>(done) / static_cast<double>(total) : 100.0,
-                                       short_number(static_cast<double>(done)), short_number(static_cast<double>(total)), unit_,
-                                       short_number(rate), duration(left));
-  if (interactive()) status(text);
-  else message(text);
+  const std::string text =
+      fmt::format("{}  {:.0f} %  {} of {} {}  {}/s  {} left", title_,
+                  total > 0 ? 100.0 * static_cast<double>(done) / static_cast<double>(total) : 100.0,
+                  short_number(static_cast<double>(done)), short_number(static_cast<double>(total)), unit_,
+                  short_number(rate), duration(left));
+  if (interactive())
+    status(text);
+  else
+    message(text);
 }
 
 void Progress::finish(const std::string& summary) {
-  message(fmt::format("{}  {}{}in {}", title_, summary.empty() ? fmt::format("{} {}", short_number(static_cast<double>(done_)), unit_) : summary,
-                      " ", duration(watch_.seconds())));
+  message(fmt::format(
+      "{}  {}{}in {}", title_,
+      summary.empty() ? fmt::format("{} {}", short_number(static_cast<double>(done_)), unit_) : summary, " ",
+      duration(watch_.seconds())));
 }
 
 }  // namespace octavo

@@ -19,7 +19,8 @@ void add_tokenize(CLI::App& app) {
   };
   auto o = std::make_shared<Options>();
   CLI::App* c = app.add_subcommand("tokenize", "Show the tokens of a text");
-  c->add_option("--tokenizer", o->tokenizer, "Tokenizer file, or a directory with one (a model, a data set)")->required();
+  c->add_option("--tokenizer", o->tokenizer, "Tokenizer file, or a directory with one (a model, a data set)")
+      ->required();
   c->add_option("--text", o->text, "The text");
   c->add_option("--file", o->file, "A file with the text");
   c->add_flag("--bos", o->bos, "Begin with the tokenizer's BOS");
@@ -35,7 +36,10 @@ void add_tokenize(CLI::App& app) {
       fmt::print("{}\n", nlohmann::json{{"ids", ids}}.dump());
       return;
     }
-    for (const int32_t id : ids) fmt::print("{:>7}  {}\n", id, nlohmann::json(tokenizer->token_bytes(id)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    for (const int32_t id : ids)
+      fmt::print("{:>7}  {}\n", id,
+                 nlohmann::json(tokenizer->token_bytes(id))
+                     .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     fmt::print("{} tokens, {} bytes\n", ids.size(), text.size());
   });
 }

@@ -24,15 +24,28 @@ struct Flag {
   const char* name;
   const char* key;
 };
-constexpr Flag kFlags[] = {
-    {"--train-data", "data.train"},        {"--val-data", "data.val"},          {"--recipe", "recipe"},
-    {"--init", "init"},                    {"--steps", "train.steps"},          {"--micro-batch", "train.micro_batch"},
-    {"--grad-accum", "train.grad_accum"},  {"--seq-len", "data.sequence_length"}, {"--lr", "optim.lr"},
-    {"--min-lr", "optim.min_lr"},          {"--warmup-steps", "optim.warmup_steps"}, {"--schedule", "optim.schedule"},
-    {"--weight-decay", "optim.weight_decay"}, {"--grad-clip", "optim.clip"},    {"--seed", "seed"},
-    {"--threads", "threads"},              {"--eval-every", "eval.every"},      {"--eval-batches", "eval.batches"},
-    {"--save-every", "checkpoint.every"},  {"--keep", "checkpoint.keep"},       {"--log-every", "log.every"},
-    {"--log-tensors", "log.tensors_every"}};
+constexpr Flag kFlags[] = {{"--train-data", "data.train"},
+                           {"--val-data", "data.val"},
+                           {"--recipe", "recipe"},
+                           {"--init", "init"},
+                           {"--steps", "train.steps"},
+                           {"--micro-batch", "train.micro_batch"},
+                           {"--grad-accum", "train.grad_accum"},
+                           {"--seq-len", "data.sequence_length"},
+                           {"--lr", "optim.lr"},
+                           {"--min-lr", "optim.min_lr"},
+                           {"--warmup-steps", "optim.warmup_steps"},
+                           {"--schedule", "optim.schedule"},
+                           {"--weight-decay", "optim.weight_decay"},
+                           {"--grad-clip", "optim.clip"},
+                           {"--seed", "seed"},
+                           {"--threads", "threads"},
+                           {"--eval-every", "eval.every"},
+                           {"--eval-batches", "eval.batches"},
+                           {"--save-every", "checkpoint.every"},
+                           {"--keep", "checkpoint.keep"},
+                           {"--log-every", "log.every"},
+                           {"--log-tensors", "log.tensors_every"}};
 
 struct Options {
   std::string preset, out, resume;
@@ -59,11 +72,12 @@ class Console : public TrainObserver {
     for (const std::string& warning : s.warnings) message("warning: " + warning);
     message(fmt::format("run      {}", s.run));
     message(fmt::format("model    {}", s.model));
-    message(fmt::format("recipe   {} on {} threads, GEMM kernel {}, measured peak {:.0f} GFLOP/s", s.recipe, s.threads, s.gemm_variant,
-                        s.peak_flops / 1e9));
-    message(fmt::format("data     {} training tokens; {} tokens a step, {} steps = {:.1f} epochs", short_number(static_cast<double>(s.train_tokens)),
-                        s.tokens_per_step, s.steps,
-                        static_cast<double>(s.tokens_per_step * s.steps) / static_cast<double>(s.train_tokens)));
+    message(fmt::format("recipe   {} on {} threads, GEMM kernel {}, measured peak {:.0f} GFLOP/s", s.recipe,
+                        s.threads, s.gemm_variant, s.peak_flops / 1e9));
+    message(
+        fmt::format("data     {} training tokens; {} tokens a step, {} steps = {:.1f} epochs",
+                    short_number(static_cast<double>(s.train_tokens)), s.tokens_per_step, s.steps,
+                    static_cast<double>(s.tokens_per_step * s.steps) / static_cast<double>(s.train_tokens)));
     if (!s.resumed_from.empty()) message(fmt::format("resumed  {} (step {})", s.resumed_from, s.first_step));
     memory_table(s);
   }
@@ -71,16 +85,20 @@ class Console : public TrainObserver {
   void step(const StepReport& r) override {
     const std::string line = fmt::format(
         "step {:>{}}/{}  loss {:.4f}  |g| {:.3f}  lr {:.2e}  {} tok/s  {:.0f} % of light  {} left", r.step,
-        std::to_string(r.steps).size(), r.steps, r.loss, r.grad_norm, r.lr, short_number(r.tokens_per_second), r.speed_of_light * 100,
-        duration(r.seconds_left));
-    for (int i = 0; i < kParts; ++i) times_.seconds[static_cast<size_t>(i)] += r.times.seconds[static_cast<size_t>(i)];
+        std::to_string(r.steps).size(), r.steps, r.loss, r.grad_norm, r.lr, short_number(r.tokens_per_second),
+        r.speed_of_light * 100, duration(r.seconds_left));
+    for (int i = 0; i < kParts; ++i)
+      times_.seconds[static_cast<size_t>(i)] += r.times.seconds[static_cast<size_t>(i)];
     seconds_ += r.seconds;
-    if (r.log) message(line);
-    else status(line);
+    if (r.log)
+      message(line);
+    else
+      status(line);
     if (profile_ && r.log) profile_line();
   }
   void evaluated(const EvalReport& r) override {
-    message(fmt::format("step {}  validation loss {:.4f}  perplexity {:.2f}", r.step, r.loss, std::exp(r.loss)));
+    message(
+        fmt::format("step {}  validation loss {:.4f}  perplexity {:.2f}", r.step, r.loss, std::exp(r.loss)));
   }
   void checkpointed(const std::string& path) override { message("saved    " + path); }
 
@@ -88,7 +106,8 @@ class Console : public TrainObserver {
   void profile_line() {
     std::string text = "         ";
     for (int i = 0; i < kParts; ++i)
-      text += fmt::format("{} {:.1f} %  ", to_string(static_cast<Part>(i)), 100 * times_.seconds[static_cast<size_t>(i)] / seconds_);
+      text += fmt::format("{} {:.1f} %  ", to_string(static_cast<Part>(i)),
+                          100 * times_.seconds[static_cast<size_t>(i)] / seconds_);
     message(text);
     times_ = {};
     seconds_ = 0;
@@ -102,7 +121,8 @@ RunConfig resolve(const Options& o) {
   RunConfig config;
   if (!o.resume.empty()) {
     const std::string path = o.resume + "/config.toml";
-    if (!std::filesystem::exists(path)) fail_data(fmt::format("cannot resume '{}': there is no config.toml in it", o.resume));
+    if (!std::filesystem::exists(path))
+      fail_data(fmt::format("cannot resume '{}': there is no config.toml in it", o.resume));
     apply_toml(config, read_file(path), path);
     config.out = o.resume;
   } else if (!o.preset.empty()) {
@@ -116,7 +136,9 @@ RunConfig resolve(const Options& o) {
     const std::string key = kFlags[i].key;
     if (key == "data.train" || key == "data.val") {
       value = "[";
-      for (const std::string& path : o.flags[i]) value += (value.size() > 1 ? "," : "") + nlohmann::json(path).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      for (const std::string& path : o.flags[i])
+        value += (value.size() > 1 ? "," : "") +
+                 nlohmann::json(path).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
       value += "]";
     }
     apply_setting(config, key + "=" + value, kFlags[i].name);
@@ -130,12 +152,19 @@ RunConfig resolve(const Options& o) {
 
 void run(const Options& o) {
   if (o.preset.empty() && o.configs.empty() && o.settings.empty() && o.resume.empty() && o.flags[3].empty())
-    fail_usage("say what to train: --preset NAME (octavo presets lists them), --config FILE, --init DIR or --resume RUN");
-  if (!o.resume.empty() && !o.preset.empty()) fail_usage("--resume takes the model from the run; leave --preset away");
+    fail_usage(
+        "say what to train: --preset NAME (octavo presets lists them), --config FILE, --init DIR or --resume "
+        "RUN");
+  if (!o.resume.empty() && !o.preset.empty())
+    fail_usage("--resume takes the model from the run; leave --preset away");
   for (size_t i = 0; i < std::size(kFlags); ++i)
-    if (!o.resume.empty() && !o.flags[i].empty() && (std::string(kFlags[i].key) == "recipe" || std::string(kFlags[i].key) == "init"))
-      fail_usage(fmt::format("a resumed run keeps what it began with; leave {} away, or start a new run with --init", kFlags[i].name));
-  if (!o.resume.empty() && !o.out.empty()) fail_usage("--resume continues in the run's own directory; leave --out away");
+    if (!o.resume.empty() && !o.flags[i].empty() &&
+        (std::string(kFlags[i].key) == "recipe" || std::string(kFlags[i].key) == "init"))
+      fail_usage(
+          fmt::format("a resumed run keeps what it began with; leave {} away, or start a new run with --init",
+                      kFlags[i].name));
+  if (!o.resume.empty() && !o.out.empty())
+    fail_usage("--resume continues in the run's own directory; leave --out away");
   const RunConfig config = resolve(o);
   if (o.dry_run) {
     const TrainStart start = plan_training(config);
@@ -148,7 +177,8 @@ void run(const Options& o) {
   const TrainResult result = train(config, !o.resume.empty(), console, stop_requested());
   message(fmt::format("peak resident memory {}", bytes_text(static_cast<double>(peak_resident_bytes()))));
   if (result.interrupted) {
-    message(fmt::format("interrupted after step {}; continue with: octavo train --resume {}", result.steps, result.run));
+    message(fmt::format("interrupted after step {}; continue with: octavo train --resume {}", result.steps,
+                        result.run));
     exit_status() = static_cast<int>(ExitCode::interrupted);
   }
   nlohmann::ordered_json j;
@@ -165,7 +195,8 @@ void run(const Options& o) {
     fmt::print("{}\n", j.dump());
   } else if (!result.interrupted) {
     if (result.last_eval.tokens > 0)
-      fmt::print("validation loss  {:.4f} (perplexity {:.2f})\n", result.last_eval.loss, std::exp(result.last_eval.loss));
+      fmt::print("validation loss  {:.4f} (perplexity {:.2f})\n", result.last_eval.loss,
+                 std::exp(result.last_eval.loss));
     fmt::print("model            {}\n", result.final_directory);
   }
 }
@@ -176,14 +207,17 @@ void add_train(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* c = app.add_subcommand("train", "Train a model, or continue a run");
   c->add_option("--preset", o->preset, "Model and hyperparameters to start from (octavo presets)");
-  c->add_option("--config", o->configs, "TOML file over the preset; may be repeated")->allow_extra_args(false);
-  c->add_option("--set", o->settings, "key=value over the files, for instance optim.lr=3e-4; may be repeated")->allow_extra_args(false);
+  c->add_option("--config", o->configs, "TOML file over the preset; may be repeated")
+      ->allow_extra_args(false);
+  c->add_option("--set", o->settings, "key=value over the files, for instance optim.lr=3e-4; may be repeated")
+      ->allow_extra_args(false);
   c->add_option("--out", o->out, "Run directory (default: runs/<time>-<preset>-<recipe>)");
   c->add_option("--resume", o->resume, "Continue this run from its newest checkpoint");
   o->flags.resize(std::size(kFlags));
   const std::vector<ConfigKey> keys = config_keys(RunConfig());
   for (size_t i = 0; i < std::size(kFlags); ++i) {
-    const auto key = std::find_if(keys.begin(), keys.end(), [&](const ConfigKey& k) { return k.key == kFlags[i].key; });
+    const auto key =
+        std::find_if(keys.begin(), keys.end(), [&](const ConfigKey& k) { return k.key == kFlags[i].key; });
     std::string name = kFlags[i].name;
     if (name == "--lr") name = "--lr,--learning-rate";
     if (name == "--micro-batch") name = "--micro-batch,--batch-size";

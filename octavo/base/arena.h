@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory planned once. Every long-lived byte of a run is reserved under a category before anything is allocated, so the
-// memory table printed at the start is the allocation itself.
+// Memory planned once. Every long-lived byte of a run is reserved under a category before anything is
+// allocated, so the memory table printed at the start is the allocation itself.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -33,10 +33,12 @@ class Arena {
   const std::map<std::string, size_t>& categories() const { return categories_; }
   size_t total() const { return total_; }
 
-  /// Before commit() a placeholder that may be offset but not read, so that a plan can run the code it plans for.
+  /// Before commit() a placeholder that may be offset but not read, so that a plan can run the code it plans
+  /// for.
   template <class T>
   T* at(Block block) const {
-    return reinterpret_cast<T*>((committed_ ? reinterpret_cast<uintptr_t>(buffer_.data()) : kPlaceholder) + block.offset);
+    return reinterpret_cast<T*>((committed_ ? reinterpret_cast<uintptr_t>(buffer_.data()) : kPlaceholder) +
+                                block.offset);
   }
 
  private:
@@ -46,15 +48,16 @@ class Arena {
   Buffer buffer_;
 };
 
-/// Stack of temporaries over one block. In planning mode (base == nullptr) it hands out placeholders that may be offset but
-/// not read, and records the high-water mark: running the same code once without data tells how much to reserve.
+/// Stack of temporaries over one block. In planning mode (base == nullptr) it hands out placeholders that may
+/// be offset but not read, and records the high-water mark: running the same code once without data tells how
+/// much to reserve.
 class Workspace {
  public:
   Workspace() = default;
   Workspace(void* base, size_t bytes) : base_(static_cast<char*>(base)), size_(bytes) {}
 
-  /// `count` elements of T, 64-byte aligned, not zeroed. Throws std::logic_error when a committed workspace is too small:
-  /// that is a bug in the plan, not a condition of the run.
+  /// `count` elements of T, 64-byte aligned, not zeroed. Throws std::logic_error when a committed workspace
+  /// is too small: that is a bug in the plan, not a condition of the run.
   template <class T>
   T* take(size_t count) {
     return static_cast<T*>(take_bytes(count * sizeof(T)));

@@ -22,7 +22,8 @@ Buffer::Buffer(size_t bytes) : size_(bytes) {
   if (bytes >= kMapFrom) {
     // Over-map by one huge page and give back both ends, so that the block starts on a huge-page boundary.
     const size_t length = round_up(bytes, kHugePage);
-    void* raw = ::mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* raw =
+        ::mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED)
       fail_unsupported("out of memory: could not get " + std::to_string(bytes >> 20) + " MiB");
     char* start = static_cast<char*>(raw);

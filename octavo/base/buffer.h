@@ -4,8 +4,8 @@
 
 namespace octavo {
 
-/// Zeroed, 64-byte aligned memory of its own. From 4 MiB on it is mapped with transparent huge pages asked for:
-/// streaming through small pages costs up to a third of the DRAM bandwidth.
+/// Zeroed, 64-byte aligned memory of its own. From 4 MiB on it is mapped with transparent huge pages asked
+/// for: streaming through small pages costs up to a third of the DRAM bandwidth.
 class Buffer {
  public:
   Buffer() = default;

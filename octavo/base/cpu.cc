@@ -67,7 +67,8 @@ Isa isa_from_environment() {
   const std::vector<std::string> names{"scalar", "avx2", "avx512", "avx512bf16", "amx"};
   for (size_t i = 0; i < names.size(); ++i)
     if (names[i] == text) return std::min(cpu_isa(), static_cast<Isa>(i));
-  fail_usage(std::string("OCTAVO_MAX_ISA='") + text + "' is not an instruction set" + did_you_mean(text, names));
+  fail_usage(std::string("OCTAVO_MAX_ISA='") + text + "' is not an instruction set" +
+             did_you_mean(text, names));
 }
 
 Isa& capped() {
@@ -79,11 +80,16 @@ Isa& capped() {
 
 const char* to_string(Isa isa) {
   switch (isa) {
-    case Isa::scalar: return "scalar";
-    case Isa::avx2: return "avx2";
-    case Isa::avx512: return "avx512";
-    case Isa::avx512bf16: return "avx512bf16";
-    case Isa::amx: return "amx";
+    case Isa::scalar:
+      return "scalar";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
+    case Isa::avx512bf16:
+      return "avx512bf16";
+    case Isa::amx:
+      return "amx";
   }
   return "?";
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files as the rest of the house needs them: whole reads, read-only maps, and writes that are either complete or absent.
+// Files as the rest of the house needs them: whole reads, read-only maps, and writes that are either complete
+// or absent.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace octavo {
 /// The whole file. Throws bad_data with the path when it cannot be read.
 std::string read_file(const std::string& path);
 
-/// Writes `content` to a temporary neighbour, syncs it, renames it over `path`. A full disk or a crash leaves the old file.
+/// Writes `content` to a temporary neighbour, syncs it, renames it over `path`. A full disk or a crash leaves
+/// the old file.
 void write_file_atomic(const std::string& path, std::string_view content);
 
 /// A read-only memory map. Movable; an empty file maps to an empty span.

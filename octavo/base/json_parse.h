@@ -7,8 +7,8 @@
 
 namespace octavo {
 
-/// The document in `text`. Throws bad_data naming `source` with line and column for a syntax error, bytes that are not UTF-8, a NUL
-/// byte, a key that occurs twice in an object, or nesting beyond 128 levels.
+/// The document in `text`. Throws bad_data naming `source` with line and column for a syntax error, bytes
+/// that are not UTF-8, a NUL byte, a key that occurs twice in an object, or nesting beyond 128 levels.
 nlohmann::json parse_json(std::string_view text, const std::string& source);
 
 }  // namespace octavo

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). The n-th number of a stream is a pure function of
-// (seed, stream, n), so initialisation, shuffling, dropout-like draws and stochastic rounding do not depend on the order
-// or the thread in which they are asked for.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). The n-th number of a stream is a pure
+// function of (seed, stream, n), so initialisation, shuffling, dropout-like draws and stochastic rounding do
+// not depend on the order or the thread in which they are asked for.
 #pragma once
 #include <array>
 #include <cmath>

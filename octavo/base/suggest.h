@@ -11,7 +11,8 @@ namespace octavo {
 /// Levenshtein distance with adjacent transpositions counted as one edit.
 int edit_distance(std::string_view a, std::string_view b);
 
-/// The nearest of `known` to `word`, or "" when none is within a third of the word's length (at least 2 edits).
+/// The nearest of `known` to `word`, or "" when none is within a third of the word's length (at least 2
+/// edits).
 std::string nearest(std::string_view word, std::span<const std::string> known);
 
 /// " (did you mean 'x'?)" or "; known: a, b, c" when nothing is near.

@@ -16,8 +16,9 @@
 namespace octavo {
 namespace {
 
-// A step launches hundreds of short parallel sections; sleeping between them costs about 50 us each. So a worker
-// spins for a while before it sleeps. The limit keeps an idle process (an interactive prompt) off the CPU.
+// A step launches hundreds of short parallel sections; sleeping between them costs about 50 us each. So a
+// worker spins for a while before it sleeps. The limit keeps an idle process (an interactive prompt) off the
+// CPU.
 constexpr int kSpins = 20000;
 // Far beyond any machine; a mistyped number should not exhaust one.
 constexpr int kMostThreads = 4096;
@@ -78,13 +79,15 @@ struct ThreadPool::Team {
 ThreadPool::ThreadPool(int threads) : team_(std::make_unique<Team>()) {
   if (threads <= 0) threads = available_cpus();
   if (threads > kMostThreads)
-    fail_usage(std::to_string(threads) + " threads are too many, at most " + std::to_string(kMostThreads) + " are possible");
+    fail_usage(std::to_string(threads) + " threads are too many, at most " + std::to_string(kMostThreads) +
+               " are possible");
   try {
     for (int i = 1; i < threads; ++i) team_->workers.emplace_back([team = team_.get(), i] { team->work(i); });
   } catch (const std::system_error& error) {
     const size_t started = team_->workers.size() + 1;
     team_->dismiss();  // a running thread must be joined before the team goes
-    fail_unsupported("cannot start " + std::to_string(threads) + " threads, only " + std::to_string(started) + ": " + error.what());
+    fail_unsupported("cannot start " + std::to_string(threads) + " threads, only " + std::to_string(started) +
+                     ": " + error.what());
   }
 }
 
@@ -102,8 +105,10 @@ void ThreadPool::run_erased(Task task, void* context) {
   task(context, 0);
   for (int spin = 0; team.pending.load(std::memory_order_acquire) != 0; ++spin) {
     // A worker that was descheduled needs the core we are spinning on.
-    if (spin < kSpins) relax();
-    else std::this_thread::yield();
+    if (spin < kSpins)
+      relax();
+    else
+      std::this_thread::yield();
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A fixed team of threads with static partitions. Which thread does which part never changes a result: parts write
-// disjoint outputs, and sums across parts go through a number of blocks that does not depend on the team's size.
+// A fixed team of threads with static partitions. Which thread does which part never changes a result: parts
+// write disjoint outputs, and sums across parts go through a number of blocks that does not depend on the
+// team's size.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -19,11 +20,13 @@ class ThreadPool {
 
   int size() const;
 
-  /// fn(thread) once on every thread of the team; returns when all are done. Not reentrant. fn must not throw.
+  /// fn(thread) once on every thread of the team; returns when all are done. Not reentrant. fn must not
+  /// throw.
   template <class Fn>
   void run(Fn&& fn) {
-    run_erased([](void* context, int thread) { (*static_cast<std::remove_reference_t<Fn>*>(context))(thread); },
-               const_cast<void*>(static_cast<const void*>(&fn)));
+    run_erased(
+        [](void* context, int thread) { (*static_cast<std::remove_reference_t<Fn>*>(context))(thread); },
+        const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
   /// fn(begin, end) on contiguous ranges that cover [0, n) in multiples of `grain` (except the last).

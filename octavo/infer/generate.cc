@@ -15,10 +15,12 @@ GenerateResult generate(Transformer& model, std::span<const int32_t> prompt, con
   if (prompt.empty()) fail_usage("the prompt has no tokens: give at least one character with --prompt");
   const int64_t room = model.limits().cache, length = static_cast<int64_t>(prompt.size());
   if (length >= room)
-    fail_data(fmt::format("the prompt has {} tokens, the context {}: shorten the prompt to at most {}", length, room, room - 1));
+    fail_data(fmt::format("the prompt has {} tokens, the context {}: shorten the prompt to at most {}",
+                          length, room, room - 1));
   for (const int32_t id : prompt)
     if (id < 0 || id >= model.config().vocab_size)
-      fail_data(fmt::format("token {} is outside the model's vocabulary of {}", id, model.config().vocab_size));
+      fail_data(
+          fmt::format("token {} is outside the model's vocabulary of {}", id, model.config().vocab_size));
 
   GenerateResult result;
   result.finish = "length";

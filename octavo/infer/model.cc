@@ -16,14 +16,17 @@ namespace fs = std::filesystem;
 std::string model_directory(const std::string& directory) {
   if (fs::exists(directory + "/config.json")) return directory;
   if (fs::exists(directory + "/final/config.json")) return directory + "/final";
-  if (!fs::is_directory(directory)) fail_data(fmt::format("no model at '{}': there is no such directory", directory));
+  if (!fs::is_directory(directory))
+    fail_data(fmt::format("no model at '{}': there is no such directory", directory));
   if (fs::exists(directory + "/checkpoints"))
-    fail_data(fmt::format("run '{}' has not finished: give one of {}/checkpoints, or continue it with octavo train --resume {}", directory,
-                          directory, directory));
+    fail_data(fmt::format(
+        "run '{}' has not finished: give one of {}/checkpoints, or continue it with octavo train --resume {}",
+        directory, directory, directory));
   fail_data(fmt::format("no model at '{}': there is no config.json in it", directory));
 }
 
-LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits, bool need_tokenizer, ThreadPool& pool) {
+LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits,
+                       bool need_tokenizer, ThreadPool& pool) {
   const std::string path = model_directory(directory);
   const ModelConfig config = read_hf_config(path);
   LoadedModel loaded;

@@ -11,13 +11,15 @@ namespace octavo {
 /// A model directory opened for inference.
 struct LoadedModel {
   std::unique_ptr<Transformer> model;
-  std::unique_ptr<Tokenizer> tokenizer;  ///< nullptr when the directory has none and `need_tokenizer` was false
+  std::unique_ptr<Tokenizer>
+      tokenizer;  ///< nullptr when the directory has none and `need_tokenizer` was false
 };
 
-/// Reads `directory` (Hugging Face layout: a model, a run's final/ or a checkpoint) in the numbers of `recipe`. limits.seq and
-/// limits.cache are cut to the model's context. A run directory stands for its final/. Throws bad_data when tokenizer and model disagree
-/// about the vocabulary.
-LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits, bool need_tokenizer, ThreadPool& pool);
+/// Reads `directory` (Hugging Face layout: a model, a run's final/ or a checkpoint) in the numbers of
+/// `recipe`. limits.seq and limits.cache are cut to the model's context. A run directory stands for its
+/// final/. Throws bad_data when tokenizer and model disagree about the vocabulary.
+LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits,
+                       bool need_tokenizer, ThreadPool& pool);
 
 /// The directory that holds the weights: `directory` itself, or its final/ when it is a run directory.
 std::string model_directory(const std::string& directory);

@@ -21,18 +21,27 @@ int32_t most_likely(std::span<const float> logits) {
 }  // namespace
 
 void validate(const SamplerParams& p) {
-  if (!(p.temperature >= 0)) fail_usage(fmt::format("--temperature is {}, expected 0 or more", p.temperature));
+  if (!(p.temperature >= 0))
+    fail_usage(fmt::format("--temperature is {}, expected 0 or more", p.temperature));
   if (p.top_k < 0) fail_usage(fmt::format("--top-k is {}, expected 0 (off) or more", p.top_k));
-  if (!(p.top_p > 0 && p.top_p <= 1)) fail_usage(fmt::format("--top-p is {}, expected a number in (0, 1]", p.top_p));
-  if (!(p.min_p >= 0 && p.min_p <= 1)) fail_usage(fmt::format("--min-p is {}, expected a number in [0, 1]", p.min_p));
+  if (!(p.top_p > 0 && p.top_p <= 1))
+    fail_usage(fmt::format("--top-p is {}, expected a number in (0, 1]", p.top_p));
+  if (!(p.min_p >= 0 && p.min_p <= 1))
+    fail_usage(fmt::format("--min-p is {}, expected a number in [0, 1]", p.min_p));
 }
 
-int32_t sample(std::span<const float> logits, const SamplerParams& params, uint64_t position, uint64_t sequence) {
+int32_t sample(std::span<const float> logits, const SamplerParams& params, uint64_t position,
+               uint64_t sequence) {
   if (std::any_of(logits.begin(), logits.end(), [](float x) { return std::isnan(x); }))
-    fail_data("the model's logits contain NaN: its weights are damaged, or the recipe overflows on it (try --recipe bf16)");
+    fail_data(
+        "the model's logits contain NaN: its weights are damaged, or the recipe overflows on it (try "
+        "--recipe bf16)");
   const float best = logits[static_cast<size_t>(most_likely(logits))];
   if (!std::isfinite(best))
-    fail_data(fmt::format("the largest logit of the model is {}: its weights are damaged, or the recipe overflows on it (try --recipe bf16)", best));
+    fail_data(
+        fmt::format("the largest logit of the model is {}: its weights are damaged, or the recipe overflows "
+                    "on it (try --recipe bf16)",
+                    best));
   if (params.temperature == 0) return most_likely(logits);
 
   std::vector<int32_t> ids(logits.size());
@@ -41,17 +50,21 @@ int32_t sample(std::span<const float> logits, const SamplerParams& params, uint6
     const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
   };
-  const size_t kept = params.top_k > 0 ? std::min<size_t>(static_cast<size_t>(params.top_k), ids.size()) : ids.size();
-  // Only the filters need an order; a full sort of a large vocabulary would cost more than the model's last layer.
+  const size_t kept =
+      params.top_k > 0 ? std::min<size_t>(static_cast<size_t>(params.top_k), ids.size()) : ids.size();
+  // Only the filters need an order; a full sort of a large vocabulary would cost more than the model's last
+  // layer.
   const bool ordered = params.top_k > 0 || params.top_p < 1;
-  if (ordered) std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(kept), ids.end(), likelier);
+  if (ordered)
+    std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(kept), ids.end(), likelier);
   ids.resize(kept);
 
   const double top = static_cast<double>(best);
   std::vector<double> weights(ids.size());
   double total = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
-    weights[i] = std::exp((static_cast<double>(logits[static_cast<size_t>(ids[i])]) - top) / params.temperature);
+    weights[i] =
+        std::exp((static_cast<double>(logits[static_cast<size_t>(ids[i])]) - top) / params.temperature);
     total += weights[i];
   }
   if (params.top_p < 1) {

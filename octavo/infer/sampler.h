@@ -17,8 +17,10 @@ struct SamplerParams {
 /// Throws usage, naming the flag, when a parameter is out of range.
 void validate(const SamplerParams& params);
 
-/// The token drawn for `position` in stream `sequence`: a pure function of its arguments. The filters apply in the order temperature, top-k,
-/// top-p, min-p, each on what the one before left; ties go to the smaller id. Throws bad_data when a logit is NaN or the largest infinite.
-int32_t sample(std::span<const float> logits, const SamplerParams& params, uint64_t position, uint64_t sequence = 0);
+/// The token drawn for `position` in stream `sequence`: a pure function of its arguments. The filters apply
+/// in the order temperature, top-k, top-p, min-p, each on what the one before left; ties go to the smaller
+/// id. Throws bad_data when a logit is NaN or the largest infinite.
+int32_t sample(std::span<const float> logits, const SamplerParams& params, uint64_t position,
+               uint64_t sequence = 0);
 
 }  // namespace octavo

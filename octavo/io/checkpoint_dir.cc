@@ -21,8 +21,8 @@
 
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
-#include "octavo/io/json_file.h"
 #include "octavo/base/quote_name.h"
+#include "octavo/io/json_file.h"
 
 namespace octavo {
 namespace {

@@ -24,16 +24,21 @@ Activation activation_of(const JsonObject& j, std::string_view key, const std::s
   if (name == "gelu") return Activation::gelu;
   if (name == "relu") return Activation::relu;
   if (name == "silu" || name == "swish") return Activation::silu;
-  fail_unsupported(fmt::format("{}: {} '{}' is not supported{}", j.source(), key, name,
-                               did_you_mean(name, {"gelu_new", "gelu", "relu", "silu", "gelu_pytorch_tanh"})));
+  fail_unsupported(
+      fmt::format("{}: {} '{}' is not supported{}", j.source(), key, name,
+                  did_you_mean(name, {"gelu_new", "gelu", "relu", "silu", "gelu_pytorch_tanh"})));
 }
 
 const char* hf_activation(Activation activation) {
   switch (activation) {
-    case Activation::gelu_tanh: return "gelu_new";
-    case Activation::gelu: return "gelu";
-    case Activation::relu: return "relu";
-    case Activation::silu: return "silu";
+    case Activation::gelu_tanh:
+      return "gelu_new";
+    case Activation::gelu:
+      return "gelu";
+    case Activation::relu:
+      return "relu";
+    case Activation::silu:
+      return "silu";
   }
   return "?";
 }
@@ -87,9 +92,11 @@ ModelConfig read_llama(const JsonObject& j) {
   for (const char* key : {"rope_scaling", "rope_parameters"}) {  // the second name since transformers 5
     const auto rope = j.find_object(key);
     if (!rope) continue;
-    const std::string type = rope->find_string("rope_type").value_or(rope->find_string("type").value_or("default"));
+    const std::string type =
+        rope->find_string("rope_type").value_or(rope->find_string("type").value_or("default"));
     if (type != "default")
-      fail_unsupported(fmt::format("{}: {} of type '{}' is not supported, only 'default'", j.source(), key, type));
+      fail_unsupported(
+          fmt::format("{}: {} of type '{}' is not supported, only 'default'", j.source(), key, type));
     if (const auto theta = rope->find_double("rope_theta")) c.rope_theta = *theta;
   }
   return c;
@@ -106,7 +113,8 @@ ModelConfig read_hf_config(const std::string& directory) {
   else if (type == "llama")
     c = read_llama(j);
   else
-    fail_unsupported(fmt::format("{}: model_type '{}' is not supported; known: gpt2, llama", j.source(), type));
+    fail_unsupported(
+        fmt::format("{}: model_type '{}' is not supported; known: gpt2, llama", j.source(), type));
   read_tokens(j, c);
   c.name = directory;
   validate(c, j.source());

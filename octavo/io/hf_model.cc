@@ -17,7 +17,8 @@
 namespace octavo {
 namespace {
 
-// Older exports leave the outer module's name away ("h.0.ln_1.weight"), and a tied matrix may be stored under either of its names.
+// Older exports leave the outer module's name away ("h.0.ln_1.weight"), and a tied matrix may be stored under
+// either of its names.
 const TensorInfo* find_tensor(const TensorDirectory& files, const std::string& name, bool tied) {
   if (const TensorInfo* tensor = files.find(name)) return tensor;
   const size_t dot = name.find('.');
@@ -29,8 +30,11 @@ const TensorInfo* find_tensor(const TensorDirectory& files, const std::string& n
 
 // Constants some exports carry along.
 bool ignorable(std::string_view name, bool tied) {
-  const auto ends = [&](std::string_view end) { return name.size() >= end.size() && name.substr(name.size() - end.size()) == end; };
-  return ends(".attn.bias") || ends(".attn.masked_bias") || ends("rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
+  const auto ends = [&](std::string_view end) {
+    return name.size() >= end.size() && name.substr(name.size() - end.size()) == end;
+  };
+  return ends(".attn.bias") || ends(".attn.masked_bias") || ends("rotary_emb.inv_freq") ||
+         (tied && name == "lm_head.weight");
 }
 
 std::vector<uint64_t> disk_shape(const Parameter& p) {
@@ -51,12 +55,18 @@ void widen(const TensorInfo& tensor, float* out) {
     }
   };
   switch (tensor.dtype()) {
-    case FileDtype::f32: std::memcpy(out, from, static_cast<size_t>(n) * 4); return;
-    case FileDtype::bf16: each16([](uint16_t c) { return bf16_to_float(c); }); return;
-    case FileDtype::f16: each16([](uint16_t c) { return decode<Format::fp16>(c); }); return;
+    case FileDtype::f32:
+      std::memcpy(out, from, static_cast<size_t>(n) * 4);
+      return;
+    case FileDtype::bf16:
+      each16([](uint16_t c) { return bf16_to_float(c); });
+      return;
+    case FileDtype::f16:
+      each16([](uint16_t c) { return decode<Format::fp16>(c); });
+      return;
     default:
-      fail_unsupported(fmt::format("{}: tensor {} is {}, only F32, BF16 and F16 are read as weights", tensor.file(), tensor.name(),
-                                   file_dtype_name(tensor.dtype())));
+      fail_unsupported(fmt::format("{}: tensor {} is {}, only F32, BF16 and F16 are read as weights",
+                                   tensor.file(), tensor.name(), file_dtype_name(tensor.dtype())));
   }
 }
 
@@ -70,7 +80,8 @@ void transpose(const float* in, int64_t rows, int64_t cols, float* out) {
 
 }  // namespace
 
-void load_hf_weights(const std::string& directory, Transformer& model, const std::function<void(int64_t, int64_t)>& progress) {
+void load_hf_weights(const std::string& directory, Transformer& model,
+                     const std::function<void(int64_t, int64_t)>& progress) {
   const TensorDirectory files(directory);
   const bool tied = model.config().tied_head;
   std::set<std::string> used;
@@ -78,10 +89,12 @@ void load_hf_weights(const std::string& directory, Transformer& model, const std
   int64_t done = 0;
   for (Parameter& p : model.parameters().all()) {
     const TensorInfo* tensor = find_tensor(files, p.name, tied);
-    if (!tensor) fail_data(fmt::format("{}: tensor {} is missing, config.json asks for it", directory, p.name));
+    if (!tensor)
+      fail_data(fmt::format("{}: tensor {} is missing, config.json asks for it", directory, p.name));
     if (tensor->shape() != disk_shape(p))
-      fail_data(fmt::format("{}: tensor {} has shape [{}], config.json asks for [{}]", tensor->file(), tensor->name(),
-                            fmt::join(tensor->shape(), ", "), fmt::join(disk_shape(p), ", ")));
+      fail_data(fmt::format("{}: tensor {} has shape [{}], config.json asks for [{}]", tensor->file(),
+                            tensor->name(), fmt::join(tensor->shape(), ", "),
+                            fmt::join(disk_shape(p), ", ")));
     used.insert(tensor->name());
     values.resize(static_cast<size_t>(p.size()));
     widen(*tensor, values.data());
@@ -96,7 +109,8 @@ void load_hf_weights(const std::string& directory, Transformer& model, const std
   }
   for (const std::string& name : files.names())
     if (!used.count(name) && !ignorable(name, tied))
-      fail_data(fmt::format("{}: tensor {} belongs to no parameter of the model config.json describes", directory, name));
+      fail_data(fmt::format("{}: tensor {} belongs to no parameter of the model config.json describes",
+                            directory, name));
 }
 
 void save_hf_model(const std::string& directory, Transformer& model, FileDtype dtype) {

@@ -8,8 +8,8 @@
 #include <map>
 
 #include "octavo/base/error.h"
-#include "octavo/io/json_file.h"
 #include "octavo/base/quote_name.h"
+#include "octavo/io/json_file.h"
 
 namespace octavo {
 namespace {

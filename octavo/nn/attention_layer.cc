@@ -14,7 +14,8 @@ RopeTables RopeTables::make(const ModelConfig& config, int64_t positions) {
   tables.cos.resize(static_cast<size_t>(positions * half));
   tables.sin.resize(tables.cos.size());
   for (int64_t i = 0; i < half; ++i) {
-    const double frequency = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    const double frequency =
+        std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
     for (int64_t t = 0; t < positions; ++t) {
       const double angle = static_cast<double>(t) * frequency;
       tables.cos[static_cast<size_t>(t * half + i)] = static_cast<float>(std::cos(angle));
@@ -29,17 +30,22 @@ namespace {
 std::vector<Linear> make_qkv(const std::string& prefix, const ModelConfig& c, const Build& build) {
   std::vector<Linear> layers;
   if (c.family == Family::gpt2) {
-    layers.emplace_back(prefix + ".c_attn", Linear::Shape{c.width, c.qkv_width(), true, c.init_std, true}, build);
+    layers.emplace_back(prefix + ".c_attn", Linear::Shape{c.width, c.qkv_width(), true, c.init_std, true},
+                        build);
     return layers;
   }
   layers.reserve(3);
-  layers.emplace_back(prefix + ".q_proj", Linear::Shape{c.width, c.q_width(), false, c.init_std, false}, build);
-  layers.emplace_back(prefix + ".k_proj", Linear::Shape{c.width, c.kv_width(), false, c.init_std, false}, build);
-  layers.emplace_back(prefix + ".v_proj", Linear::Shape{c.width, c.kv_width(), false, c.init_std, false}, build);
+  layers.emplace_back(prefix + ".q_proj", Linear::Shape{c.width, c.q_width(), false, c.init_std, false},
+                      build);
+  layers.emplace_back(prefix + ".k_proj", Linear::Shape{c.width, c.kv_width(), false, c.init_std, false},
+                      build);
+  layers.emplace_back(prefix + ".v_proj", Linear::Shape{c.width, c.kv_width(), false, c.init_std, false},
+                      build);
   return layers;
 }
 
-// Projections back into the residual stream start smaller: 2 * layers of them add up (GPT-2's initialization).
+// Projections back into the residual stream start smaller: 2 * layers of them add up (GPT-2's
+// initialization).
 Linear::Shape out_shape(const ModelConfig& c) {
   const double std = c.init_std / std::sqrt(2.0 * static_cast<double>(c.layers));
   return {c.q_width(), c.width, c.biases(), std, c.family == Family::gpt2};
@@ -47,7 +53,8 @@ Linear::Shape out_shape(const ModelConfig& c) {
 
 }  // namespace
 
-AttentionLayer::AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build, const RopeTables* rope)
+AttentionLayer::AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build,
+                               const RopeTables* rope)
     : prefix_(prefix),
       config_(config),
       activation_(build.recipe.wide()),
@@ -57,9 +64,15 @@ AttentionLayer::AttentionLayer(const std::string& prefix, const ModelConfig& con
 
 AttentionSaved AttentionLayer::make_saved(const Build& build) const {
   const std::string input_name = qkv_.size() == 1 ? qkv_[0].name() : prefix_ + ".qkv";
-  return {SavedOperand(OperandSlot(input_name, "gemm.input", qkv_[0].input_spec(), build.scaler), activation_),
-          SavedOperand(OperandSlot(out_.name(), "gemm.input", out_.input_spec(), build.scaler), activation_),
-          {}, {}, nullptr, {}, {}, {}};
+  return {
+      SavedOperand(OperandSlot(input_name, "gemm.input", qkv_[0].input_spec(), build.scaler), activation_),
+      SavedOperand(OperandSlot(out_.name(), "gemm.input", out_.input_spec(), build.scaler), activation_),
+      {},
+      {},
+      nullptr,
+      {},
+      {},
+      {}};
 }
 
 void AttentionLayer::plan(Arena& arena, AttentionSaved& saved, int64_t rows) const {
@@ -105,12 +118,13 @@ void AttentionLayer::rotate(Pass& pass, const Batch& batch, Matrix qkv, bool inv
   if (!rope_) return;
   // q and k lie side by side, and every head turns alike: one call for both.
   pass.run(Part::attention, [&](ThreadPool& pool) {
-    rope(columns_of(qkv, 0, config_.q_width() + config_.kv_width()), config_.heads + config_.kv_heads, config_.head_dim,
-         rope_->cos.data(), rope_->sin.data(), batch.positions, inverse, pool);
+    rope(columns_of(qkv, 0, config_.q_width() + config_.kv_width()), config_.heads + config_.kv_heads,
+         config_.head_dim, rope_->cos.data(), rope_->sin.data(), batch.positions, inverse, pool);
   });
 }
 
-void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& saved, KvCache* cache, Matrix y) const {
+void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& saved, KvCache* cache,
+                             Matrix y) const {
   const int64_t rows = batch.rows(), q = config_.q_width(), kv = config_.kv_width();
   const Matrix qkv = rows_of(saved.qkv, 0, rows);
   int64_t column = 0;
@@ -146,7 +160,8 @@ void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& sav
   out_.forward(pass, saved.output.get(), y);
 }
 
-void AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, AttentionSaved& saved, Matrix dx) const {
+void AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, AttentionSaved& saved,
+                              Matrix dx) const {
   const int64_t rows = batch.rows(), q = config_.q_width(), kv = config_.kv_width();
   const WorkspaceScope scope(pass.workspace);
   const Matrix dheads = pass.temporary(activation_, rows, q);
@@ -154,9 +169,11 @@ void AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, At
 
   const Matrix qkv = rows_of(saved.qkv, 0, rows);
   const Matrix dqkv = pass.temporary(activation_, rows, config_.qkv_width());
-  const ConstMatrix heads_out = saved.heads_out.data ? rows_of(saved.heads_out, 0, rows) : saved.output.get().codes;
-  pass.attention_backward(shape(batch), dheads, columns_of(qkv, 0, q), columns_of(qkv, q, kv), columns_of(qkv, q + kv, kv),
-                          heads_out, saved.lse, columns_of(dqkv, 0, q), columns_of(dqkv, q, kv), columns_of(dqkv, q + kv, kv));
+  const ConstMatrix heads_out =
+      saved.heads_out.data ? rows_of(saved.heads_out, 0, rows) : saved.output.get().codes;
+  pass.attention_backward(shape(batch), dheads, columns_of(qkv, 0, q), columns_of(qkv, q, kv),
+                          columns_of(qkv, q + kv, kv), heads_out, saved.lse, columns_of(dqkv, 0, q),
+                          columns_of(dqkv, q, kv), columns_of(dqkv, q + kv, kv));
   rotate(pass, batch, dqkv, true);
 
   int64_t column = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Self-attention with its projections: one fused qkv matrix (GPT-2) or separate ones (Llama), rotary positions where the family has them.
+// Self-attention with its projections: one fused qkv matrix (GPT-2) or separate ones (Llama), rotary
+// positions where the family has them.
 #pragma once
 #include <string>
 #include <vector>
@@ -18,18 +19,19 @@ struct RopeTables {
 
 /// Kept between forward and backward.
 struct AttentionSaved {
-  SavedOperand input;   ///< codes of the normed stream
-  SavedOperand output;  ///< codes of the attention output
-  Matrix qkv;           ///< [rows, qkv_width] in the activation format, after rotation
-  Matrix heads_out;     ///< [rows, q_width]; shares memory with `output` where that is not converted
-  float* lse = nullptr; ///< [batch, heads, seq]
+  SavedOperand input;    ///< codes of the normed stream
+  SavedOperand output;   ///< codes of the attention output
+  Matrix qkv;            ///< [rows, qkv_width] in the activation format, after rotation
+  Matrix heads_out;      ///< [rows, q_width]; shares memory with `output` where that is not converted
+  float* lse = nullptr;  ///< [batch, heads, seq]
 
   Arena::Block qkv_block, heads_out_block, lse_block;
 };
 
 class AttentionLayer {
  public:
-  AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build, const RopeTables* rope);
+  AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build,
+                 const RopeTables* rope);
 
   AttentionSaved make_saved(const Build& build) const;
   void plan(Arena& arena, AttentionSaved& saved, int64_t rows) const;

@@ -38,8 +38,8 @@ std::vector<Linear*> Block::linears() {
   return all;
 }
 
-void Block::forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in, BlockSaved& saved, KvCache* cache,
-                    Matrix branch) const {
+void Block::forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in,
+                    BlockSaved& saved, KvCache* cache, Matrix branch) const {
   const int64_t rows = batch.rows();
   {
     const WorkspaceScope scope(pass.workspace);

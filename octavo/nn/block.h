@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One transformer block: stream += attention(norm(stream)); stream += mlp(norm(stream)). The branch a half produces is added to
-// the stream by the norm that comes next, in the same pass over memory.
+// One transformer block: stream += attention(norm(stream)); stream += mlp(norm(stream)). The branch a half
+// produces is added to the stream by the norm that comes next, in the same pass over memory.
 #pragma once
 #include <string>
 #include <vector>
@@ -26,11 +26,13 @@ class Block {
   void bind(const Arena& arena, BlockSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
 
-  /// In: the stream and the branch that is to be added to it (data == nullptr: none). Out: saved.norm2.stream is the stream, and
-  /// `branch` [rows, width] holds the MLP's output, not yet added. `branch` may be the incoming one.
-  void forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in, BlockSaved& saved, KvCache* cache,
-               Matrix branch) const;
-  /// dstream: gradient of the loss by (stream + branch) on the way in, by the incoming (stream + branch) on the way out.
+  /// In: the stream and the branch that is to be added to it (data == nullptr: none). Out: saved.norm2.stream
+  /// is the stream, and `branch` [rows, width] holds the MLP's output, not yet added. `branch` may be the
+  /// incoming one.
+  void forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in, BlockSaved& saved,
+               KvCache* cache, Matrix branch) const;
+  /// dstream: gradient of the loss by (stream + branch) on the way in, by the incoming (stream + branch) on
+  /// the way out.
   void backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream) const;
 
  private:

@@ -28,8 +28,8 @@ RoleSpec plain(Format format) {
   return spec;
 }
 
-// Weight gradients of the head are summed over row chunks; each chunk reads and writes the whole gradient once, so chunks
-// should be large. 128 MiB of logits is a thousand rows of a GPT-2 vocabulary in BF16.
+// Weight gradients of the head are summed over row chunks; each chunk reads and writes the whole gradient
+// once, so chunks should be large. 128 MiB of logits is a thousand rows of a GPT-2 vocabulary in BF16.
 constexpr int64_t kLogitsBytes = int64_t{128} << 20;
 
 ScaledTensor rows_of_operand(const ScaledTensor& t, int64_t first, int64_t count) {
@@ -42,8 +42,9 @@ ScaledTensor rows_of_operand(const ScaledTensor& t, int64_t first, int64_t count
 }  // namespace
 
 EmbeddingLayer::EmbeddingLayer(const ModelConfig& config, const Build& build)
-    : table_(&add_table(config.family == Family::gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight", config.vocab_size,
-                        config, build.parameters)),
+    : table_(
+          &add_table(config.family == Family::gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight",
+                     config.vocab_size, config, build.parameters)),
       own_(*table_, OperandSlot("embed", "gemm.weight", plain(build.recipe.wide()), build.scaler)),
       source_(&own_) {
   if (config.family == Family::gpt2)
@@ -60,7 +61,8 @@ void EmbeddingLayer::forward(Pass& pass, const Batch& batch, Matrix out) const {
 
 void EmbeddingLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dout) const {
   const Matrix dtable = dense(table_->grad, Format::fp32, table_->rows, table_->cols);
-  const Matrix dpositions = positions_ ? dense(positions_->grad, Format::fp32, positions_->rows, positions_->cols) : Matrix{};
+  const Matrix dpositions =
+      positions_ ? dense(positions_->grad, Format::fp32, positions_->rows, positions_->cols) : Matrix{};
   pass.run(Part::embedding, [&](ThreadPool& pool) {
     embedding_backward(dout, batch.tokens, batch.positions, dtable, dpositions, pool);
   });
@@ -92,7 +94,8 @@ void Head::normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch) {
   input_.finish(pass, normed);
 }
 
-LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream) {
+LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale,
+                   const Matrix* dstream) {
   const WorkspaceScope scope(pass.workspace);
   const Matrix dnormed = dstream ? pass.temporary(format_, rows, config_.width) : Matrix{};
   const int64_t chunk = std::clamp<int64_t>(kLogitsBytes / (config_.vocab_size * bytes(format_)), 1, rows);

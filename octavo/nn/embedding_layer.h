@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Token (and learned position) embeddings at one end, final norm, LM head and loss at the other; they may share a matrix.
+// Token (and learned position) embeddings at one end, final norm, LM head and loss at the other; they may
+// share a matrix.
 #pragma once
 #include <memory>
 
@@ -46,8 +47,9 @@ class Head {
 
   /// Final norm of (stream + branch); what loss() and logits() read.
   void normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch);
-  /// Loss of every row against targets[rows]; with `dstream` also the whole backward pass of the head, gradients times grad_scale.
-  /// Logits exist for a limited number of rows at a time, never for all of a long batch.
+  /// Loss of every row against targets[rows]; with `dstream` also the whole backward pass of the head,
+  /// gradients times grad_scale. Logits exist for a limited number of rows at a time, never for all of a long
+  /// batch.
   LossSum loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream);
   /// Logits of chosen rows of the last normalize(), widened to FP32: out [count, vocab].
   void logits(Pass& pass, const int64_t* rows, int64_t count, float* out);

@@ -25,7 +25,8 @@ class Linear {
     double init_std = 0.02;
     bool transposed_on_disk = false;
   };
-  /// Registers `name`.weight and `name`.bias; with `tied` the weight is that parameter and none is registered.
+  /// Registers `name`.weight and `name`.bias; with `tied` the weight is that parameter and none is
+  /// registered.
   Linear(const std::string& name, const Shape& shape, const Build& build, Parameter* tied = nullptr);
 
   /// The spec of the input: several layers that share one input share its codes.
@@ -38,9 +39,10 @@ class Linear {
 
   /// y [rows, out] (strided is fine) from codes x [rows, in].
   void forward(Pass& pass, const ScaledTensor& x, Matrix y) const;
-  /// dx (+)= dy W, dW += dy^T x, db += column sums of the unquantized dy. dy is quantized once for both products.
-  /// `amax_dy`: max |dy| where known. dx.data == nullptr: not wanted.
-  void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx, bool accumulate_dx) const;
+  /// dx (+)= dy W, dW += dy^T x, db += column sums of the unquantized dy. dy is quantized once for both
+  /// products. `amax_dy`: max |dy| where known. dx.data == nullptr: not wanted.
+  void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx,
+                bool accumulate_dx) const;
 
  private:
   std::string name_;

@@ -12,7 +12,8 @@ std::vector<Linear> make_in(const std::string& prefix, const ModelConfig& c, con
   std::vector<Linear> layers;
   layers.reserve(2);
   if (c.gated()) {
-    layers.emplace_back(prefix + ".gate_proj", Linear::Shape{c.width, c.ffn, false, c.init_std, false}, build);
+    layers.emplace_back(prefix + ".gate_proj", Linear::Shape{c.width, c.ffn, false, c.init_std, false},
+                        build);
     layers.emplace_back(prefix + ".up_proj", Linear::Shape{c.width, c.ffn, false, c.init_std, false}, build);
   } else {
     layers.emplace_back(prefix + ".c_fc", Linear::Shape{c.width, c.ffn, true, c.init_std, true}, build);
@@ -39,7 +40,9 @@ Mlp::Mlp(const std::string& prefix, const ModelConfig& config, const Build& buil
 MlpSaved Mlp::make_saved(const Build& build) const {
   const std::string input_name = in_.size() == 1 ? in_[0].name() : prefix_ + ".gate_up";
   return {SavedOperand(OperandSlot(input_name, "gemm.input", in_[0].input_spec(), build.scaler), format_),
-          SavedOperand(OperandSlot(down_.name(), "gemm.input", down_.input_spec(), build.scaler), format_), {}, {}};
+          SavedOperand(OperandSlot(down_.name(), "gemm.input", down_.input_spec(), build.scaler), format_),
+          {},
+          {}};
 }
 
 void Mlp::plan(Arena& arena, MlpSaved& saved, int64_t rows) const {
@@ -71,8 +74,9 @@ void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
   const SavedOperand::Draft hidden = saved.hidden.begin(pass, y.rows);
   const ConstMatrix gate = columns_of(pre, 0, ffn_);
   const ConstMatrix up = in_.size() == 2 ? columns_of(pre, ffn_, ffn_) : Matrix{};
-  pass.run(Part::activation,
-           [&](ThreadPool& pool) { activation_forward(activation_, gate, up, hidden.data, hidden.amax, pool); });
+  pass.run(Part::activation, [&](ThreadPool& pool) {
+    activation_forward(activation_, gate, up, hidden.data, hidden.amax, pool);
+  });
   saved.hidden.finish(pass, hidden);
   down_.forward(pass, saved.hidden.get(), y);
 }

@@ -28,14 +28,17 @@ void validate(const ModelConfig& c, const std::string& source) {
   if (c.heads % c.kv_heads != 0)
     fail_data(fmt::format("{}: heads {} is not a multiple of kv_heads {}", source, c.heads, c.kv_heads));
   if (c.family == Family::gpt2 && c.kv_heads != c.heads)
-    fail_unsupported(fmt::format("{}: a gpt2 model has as many kv_heads as heads ({}), found {}", source, c.heads, c.kv_heads));
+    fail_unsupported(fmt::format("{}: a gpt2 model has as many kv_heads as heads ({}), found {}", source,
+                                 c.heads, c.kv_heads));
   if (c.family == Family::gpt2 && c.heads * c.head_dim != c.width)
-    fail_data(fmt::format("{}: width {} is not heads {} x head_dim {}", source, c.width, c.heads, c.head_dim));
+    fail_data(
+        fmt::format("{}: width {} is not heads {} x head_dim {}", source, c.width, c.heads, c.head_dim));
   if (c.family == Family::llama && c.head_dim % 2 != 0)
     fail_data(fmt::format("{}: head_dim {} is odd, rotary positions need pairs", source, c.head_dim));
   const auto number = [&](double value, const char* key, double least) {
     if (!std::isfinite(value) || value < least)
-      fail_data(fmt::format("{}: {} is {}, expected a {} number", source, key, value, least > 0 ? "positive" : "non-negative"));
+      fail_data(fmt::format("{}: {} is {}, expected a {} number", source, key, value,
+                            least > 0 ? "positive" : "non-negative"));
   };
   number(c.norm_eps, "norm_eps", std::numeric_limits<double>::min());
   number(c.rope_theta, "rope_theta", std::numeric_limits<double>::min());
@@ -65,7 +68,8 @@ ModelFlops forward_flops(const ModelConfig& c, int64_t batch, int64_t seq) {
   f.linear = 2.0 * tokens * static_cast<double>(c.layers * block_matrix_elements(c));
   f.head = 2.0 * tokens * static_cast<double>(c.vocab_size * c.width);
   // Two products of seq x seq x head_dim a head, half of it above the diagonal.
-  f.attention = 2.0 * 2.0 * tokens * (static_cast<double>(seq) + 1) / 2 * static_cast<double>(c.q_width() * c.layers);
+  f.attention =
+      2.0 * 2.0 * tokens * (static_cast<double>(seq) + 1) / 2 * static_cast<double>(c.q_width() * c.layers);
   return f;
 }
 

@@ -18,8 +18,8 @@ struct ModelConfig {
   std::string name;  ///< preset or directory it came from; for messages only
   Family family = Family::gpt2;
   int64_t vocab_size = 0;
-  int64_t context = 0;   ///< longest sequence
-  int64_t width = 0;     ///< of the residual stream
+  int64_t context = 0;  ///< longest sequence
+  int64_t width = 0;    ///< of the residual stream
   int64_t layers = 0;
   int64_t heads = 0;
   int64_t kv_heads = 0;  ///< divides heads; gpt2: equal
@@ -30,7 +30,7 @@ struct ModelConfig {
   double rope_theta = 10000.0;  ///< llama only
   bool tied_head = true;        ///< the LM head is the embedding
   double init_std = 0.02;
-  std::vector<int64_t> eos;     ///< end-of-text ids, may be empty
+  std::vector<int64_t> eos;  ///< end-of-text ids, may be empty
   int64_t bos = -1;
 
   bool gated() const { return family == Family::llama; }
@@ -47,8 +47,8 @@ void validate(const ModelConfig& config, const std::string& source);
 /// All parameters; without_embeddings leaves out token and position tables (and the head where it is untied).
 int64_t parameter_count(const ModelConfig& config, bool without_embeddings = false);
 
-/// Floating-point operations (2 per multiply-add) of one training step or one forward pass over `batch` sequences of length `seq`.
-/// Attention counts the causal half only.
+/// Floating-point operations (2 per multiply-add) of one training step or one forward pass over `batch`
+/// sequences of length `seq`. Attention counts the causal half only.
 struct ModelFlops {
   double linear = 0;     ///< GEMMs of the blocks
   double head = 0;       ///< LM head

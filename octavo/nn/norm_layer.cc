@@ -17,7 +17,8 @@ void NormSaved::bind(const Arena& arena, Format format, int64_t rows, int64_t wi
 }
 
 NormLayer::NormLayer(const std::string& prefix, const ModelConfig& config, ParameterSet& parameters)
-    : kind_(config.family == Family::gpt2 ? NormKind::layer : NormKind::rms), eps_(static_cast<float>(config.norm_eps)) {
+    : kind_(config.family == Family::gpt2 ? NormKind::layer : NormKind::rms),
+      eps_(static_cast<float>(config.norm_eps)) {
   Parameter gamma;
   gamma.name = prefix + ".weight";
   gamma.cols = config.width;
@@ -31,7 +32,8 @@ NormLayer::NormLayer(const std::string& prefix, const ModelConfig& config, Param
   }
 }
 
-void NormLayer::forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y, float* amax) const {
+void NormLayer::forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y,
+                        float* amax) const {
   NormForward args;
   args.kind = kind_;
   args.x = stream;
@@ -47,7 +49,8 @@ void NormLayer::forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, Norm
   pass.norm_forward(args);
 }
 
-void NormLayer::backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate) const {
+void NormLayer::backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream,
+                         bool accumulate) const {
   NormBackward args;
   args.kind = kind_;
   args.dy = dy;

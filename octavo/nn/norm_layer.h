@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LayerNorm or RMSNorm on the residual stream: adds the branch that comes in, keeps the sum for the backward pass.
+// LayerNorm or RMSNorm on the residual stream: adds the branch that comes in, keeps the sum for the backward
+// pass.
 #pragma once
 #include <string>
 
@@ -9,7 +10,8 @@
 
 namespace octavo {
 
-/// What the backward pass needs of one application of a norm: [rows] statistics and the stream after the addition.
+/// What the backward pass needs of one application of a norm: [rows] statistics and the stream after the
+/// addition.
 struct NormSaved {
   Matrix stream;  ///< [rows, width]
   float* mean = nullptr;
@@ -25,8 +27,10 @@ class NormLayer {
   /// Registers `prefix`.weight and, for LayerNorm, `prefix`.bias.
   NormLayer(const std::string& prefix, const ModelConfig& config, ParameterSet& parameters);
 
-  /// saved.stream = stream + branch (branch.data == nullptr: the stream alone), y = norm(saved.stream). `amax`: of y, or none.
-  void forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y, float* amax) const;
+  /// saved.stream = stream + branch (branch.data == nullptr: the stream alone), y = norm(saved.stream).
+  /// `amax`: of y, or none.
+  void forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y,
+               float* amax) const;
   /// dstream += d norm / d stream · dy. dgamma and dbeta accumulate.
   void backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate) const;
 

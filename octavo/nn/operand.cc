@@ -6,7 +6,10 @@
 namespace octavo {
 
 OperandSlot::OperandSlot(std::string tensor, std::string role, const RoleSpec& spec, Scaler& scaler)
-    : tensor_(std::move(tensor)), role_(std::move(role)), spec_(spec), slot_(scaler.add(tensor_ + ":" + role_, spec)) {}
+    : tensor_(std::move(tensor)),
+      role_(std::move(role)),
+      spec_(spec),
+      slot_(scaler.add(tensor_ + ":" + role_, spec)) {}
 
 bool OperandSlot::wants_amax() const {
   return spec_.granularity.kind == Granularity::tensor &&
@@ -53,7 +56,9 @@ void SavedOperand::plan(Arena& arena, int64_t rows, int64_t cols) {
   rows_ = rows;
   cols_ = cols;
   codes_block_ = arena.reserve("activations", static_cast<size_t>(rows * cols * bytes(slot_.format())));
-  if (!direct()) scales_block_ = arena.reserve("activations", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
+  if (!direct())
+    scales_block_ =
+        arena.reserve("activations", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
 }
 
 void SavedOperand::bind(const Arena& arena) {
@@ -63,7 +68,8 @@ void SavedOperand::bind(const Arena& arena) {
 
 SavedOperand::Draft SavedOperand::begin(Pass& pass, int64_t rows, Matrix own) const {
   if (direct()) return {rows_of(storage_, 0, rows), nullptr};
-  return {own.data ? own : pass.temporary(activation_, rows, cols_), slot_.wants_amax() ? pass.new_amax() : nullptr};
+  return {own.data ? own : pass.temporary(activation_, rows, cols_),
+          slot_.wants_amax() ? pass.new_amax() : nullptr};
 }
 
 void SavedOperand::finish(Pass& pass, const Draft& draft) {
@@ -75,7 +81,8 @@ void Weight::plan(Arena& arena) {
   if (reads_master()) return;
   const int64_t rows = parameter->rows, cols = parameter->cols;
   codes_block_ = arena.reserve("compute weights", static_cast<size_t>(rows * cols * bytes(slot_.format())));
-  scales_block_ = arena.reserve("compute weights", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
+  scales_block_ =
+      arena.reserve("compute weights", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
 }
 
 void Weight::bind(const Arena& arena) {
@@ -97,7 +104,8 @@ void Weight::requantize(Pass& pass) {
 }
 
 void Weight::refresh_from(Pass& pass, const float* values, const float* amax) {
-  if (!reads_master()) slot_.quantize(pass, dense(values, Format::fp32, parameter->rows, parameter->cols), amax, tensor_);
+  if (!reads_master())
+    slot_.quantize(pass, dense(values, Format::fp32, parameter->rows, parameter->cols), amax, tensor_);
 }
 
 GemmOperand gemm_operand(const ScaledTensor& tensor, bool k_contiguous) {

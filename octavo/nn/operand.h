@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a recipe does to the operands of a GEMM: an activation kept for the backward pass, a weight and its compute copy, a
-// gradient used twice and dropped.
+// What a recipe does to the operands of a GEMM: an activation kept for the backward pass, a weight and its
+// compute copy, a gradient used twice and dropped.
 #pragma once
 #include <string>
 
@@ -22,8 +22,8 @@ class OperandSlot {
   bool direct(Format data) const { return data == spec_.format; }
   /// Codes and scales of x into `out`. `amax`: max |x| where the producer already knows it, else nullptr.
   void quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out) const;
-  /// The same codes again from the same x, after the scaler's state was restored: a scale that depends on history is the last
-  /// one, not chosen anew.
+  /// The same codes again from the same x, after the scaler's state was restored: a scale that depends on
+  /// history is the last one, not chosen anew.
   void requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const;
   int64_t scales(int64_t rows, int64_t cols) const { return scale_count(spec_.granularity, rows, cols); }
   bool wants_amax() const;
@@ -42,7 +42,8 @@ class SavedOperand {
   void plan(Arena& arena, int64_t rows, int64_t cols);
   void bind(const Arena& arena);
 
-  /// Where the producer writes: the saved memory itself when nothing is converted, else `own` or a temporary of the pass.
+  /// Where the producer writes: the saved memory itself when nothing is converted, else `own` or a temporary
+  /// of the pass.
   struct Draft {
     Matrix data;
     float* amax = nullptr;  ///< wanted from the producer, or nullptr

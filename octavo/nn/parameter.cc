@@ -14,7 +14,8 @@ Parameter& ParameterSet::add(Parameter parameter) {
 }
 
 Parameter* ParameterSet::find(const std::string& name) {
-  const auto it = std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& p) { return p.name == name; });
+  const auto it = std::find_if(parameters_.begin(), parameters_.end(),
+                               [&](const Parameter& p) { return p.name == name; });
   return it == parameters_.end() ? nullptr : &*it;
 }
 

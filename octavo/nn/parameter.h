@@ -19,14 +19,15 @@ struct Parameter {
   int64_t rows = 1, cols = 0;
   Init init = Init::zeros;
   double init_std = 0;
-  bool decay = false;      ///< matrices decay, vectors do not
+  bool decay = false;               ///< matrices decay, vectors do not
   bool transposed_on_disk = false;  ///< GPT-2's Conv1D stores [in, out]
 
-  float* value = nullptr;    ///< FP32 master; nullptr in a model made for inference whose compute copy is enough
-  float* grad = nullptr;     ///< training only
+  float* value =
+      nullptr;            ///< FP32 master; nullptr in a model made for inference whose compute copy is enough
+  float* grad = nullptr;  ///< training only
   float* moment1 = nullptr;
   float* moment2 = nullptr;
-  float amax = -1;           ///< max |value| when known from the optimizer pass, else negative
+  float amax = -1;  ///< max |value| when known from the optimizer pass, else negative
 
   Arena::Block value_block, grad_block, moment1_block, moment2_block;
   int64_t size() const { return rows * cols; }
@@ -44,10 +45,12 @@ class ParameterSet {
   Parameter* find(const std::string& name);
   int64_t total_size() const;
 
-  /// Reserves masters ("weights"), gradients and AdamW states as `purpose` needs. `keep_value(p)` false drops the master of p.
+  /// Reserves masters ("weights"), gradients and AdamW states as `purpose` needs. `keep_value(p)` false drops
+  /// the master of p.
   template <class Keep>
   void plan(Arena& arena, Purpose purpose, Keep keep_value) {
-    for (Parameter& p : parameters_) reserve(p, arena, purpose, purpose == Purpose::training || keep_value(p));
+    for (Parameter& p : parameters_)
+      reserve(p, arena, purpose, purpose == Purpose::training || keep_value(p));
   }
   /// Sets the pointers after Arena::commit().
   void bind(const Arena& arena);

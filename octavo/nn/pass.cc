@@ -5,15 +5,24 @@ namespace octavo {
 
 const char* to_string(Part part) {
   switch (part) {
-    case Part::gemm: return "gemm";
-    case Part::attention: return "attention";
-    case Part::quantize: return "quantize";
-    case Part::norm: return "norm";
-    case Part::activation: return "activation";
-    case Part::loss: return "loss";
-    case Part::embedding: return "embedding";
-    case Part::optimizer: return "optimizer";
-    case Part::other: return "other";
+    case Part::gemm:
+      return "gemm";
+    case Part::attention:
+      return "attention";
+    case Part::quantize:
+      return "quantize";
+    case Part::norm:
+      return "norm";
+    case Part::activation:
+      return "activation";
+    case Part::loss:
+      return "loss";
+    case Part::embedding:
+      return "embedding";
+    case Part::optimizer:
+      return "optimizer";
+    case Part::other:
+      return "other";
   }
   return "?";
 }
@@ -52,8 +61,8 @@ void Pass::norm_backward(const NormBackward& args) {
   octavo::norm_backward(args, pool, workspace);
 }
 
-void Pass::attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out, float* lse,
-                             float* amax) {
+void Pass::attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v,
+                             Matrix out, float* lse, float* amax) {
   if (planning()) {
     const WorkspaceScope scope(workspace);
     workspace.take_bytes(attention_workspace(shape, pool.size()));
@@ -63,8 +72,9 @@ void Pass::attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMa
   octavo::attention_forward(shape, q, k, v, out, lse, amax, pool, workspace);
 }
 
-void Pass::attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k, ConstMatrix v,
-                              ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv) {
+void Pass::attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k,
+                              ConstMatrix v, ConstMatrix out, const float* lse, Matrix dq, Matrix dk,
+                              Matrix dv) {
   if (planning()) {
     const WorkspaceScope scope(workspace);
     workspace.take_bytes(attention_workspace(shape, pool.size()));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One forward or backward pass: the team, the scratch memory, what is being timed and recorded. Layers reach kernels only
-// through it, so that planning the workspace, profiling and statistics are decided in one place.
+// One forward or backward pass: the team, the scratch memory, what is being timed and recorded. Layers reach
+// kernels only through it, so that planning the workspace, profiling and statistics are decided in one place.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -46,7 +46,8 @@ class PartTimer {
 
 class Pass {
  public:
-  Pass(ThreadPool& pool, Workspace& workspace, Scaler& scaler) : pool(pool), workspace(workspace), scaler(scaler) {}
+  Pass(ThreadPool& pool, Workspace& workspace, Scaler& scaler)
+      : pool(pool), workspace(workspace), scaler(scaler) {}
 
   ThreadPool& pool;
   Workspace& workspace;
@@ -69,10 +70,10 @@ class Pass {
   void gemm(const GemmArgs& args);
   void norm_forward(const NormForward& args);
   void norm_backward(const NormBackward& args);
-  void attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out, float* lse,
-                         float* amax);
-  void attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k, ConstMatrix v,
-                          ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv);
+  void attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out,
+                         float* lse, float* amax);
+  void attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k,
+                          ConstMatrix v, ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv);
 
   /// Any other kernel: fn(pool) under the given part, not called while planning.
   template <class Fn>

@@ -22,12 +22,14 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
   const std::string prefix = config_.family == Family::gpt2 ? "transformer.h." : "model.layers.";
   for (int i = 0; i < blocks; ++i) {
     const Build inside{recipe_, scaler_, parameters_, i, blocks};
-    blocks_.emplace_back(prefix + std::to_string(i), config_, inside, config_.family == Family::llama ? &rope_ : nullptr);
+    blocks_.emplace_back(prefix + std::to_string(i), config_, inside,
+                         config_.family == Family::llama ? &rope_ : nullptr);
     saved_.push_back(blocks_.back().make_saved(inside));
   }
   if (purpose_ == Purpose::inference) saved_.erase(saved_.begin() + 1, saved_.end());
   head_ = std::make_unique<Head>(config_, outside, config_.tied_head ? &embedding_->table() : nullptr);
-  if (config_.tied_head && head_->linear().weight().format() == recipe_.wide()) embedding_->read_from(head_->linear().weight());
+  if (config_.tied_head && head_->linear().weight().format() == recipe_.wide())
+    embedding_->read_from(head_->linear().weight());
 }
 
 std::vector<Weight*> Transformer::weights() {
@@ -55,13 +57,17 @@ void Transformer::reserve(const Limits& limits) {
   for (Weight* weight : weights()) weight->plan(arena_);
   for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].plan(arena_, saved_[i], rows);
   head_->plan(arena_, rows);
-  branch_block_ = arena_.reserve("activations", static_cast<size_t>(rows * config_.width * bytes(recipe_.wide())));
+  branch_block_ =
+      arena_.reserve("activations", static_cast<size_t>(rows * config_.width * bytes(recipe_.wide())));
   positions_block_ = arena_.reserve("activations", static_cast<size_t>(rows) * sizeof(int32_t));
   if (purpose_ == Purpose::inference) {
-    logits_block_ = arena_.reserve("activations", static_cast<size_t>(limits.batch * config_.vocab_size) * sizeof(float));
-    const size_t cache_bytes = static_cast<size_t>(limits.batch * limits.cache * config_.kv_width() * bytes(recipe_.wide()));
+    logits_block_ =
+        arena_.reserve("activations", static_cast<size_t>(limits.batch * config_.vocab_size) * sizeof(float));
+    const size_t cache_bytes =
+        static_cast<size_t>(limits.batch * limits.cache * config_.kv_width() * bytes(recipe_.wide()));
     for (int64_t i = 0; limits.cache > 0 && i < config_.layers; ++i)
-      cache_blocks_.emplace_back(arena_.reserve("kv cache", cache_bytes), arena_.reserve("kv cache", cache_bytes));
+      cache_blocks_.emplace_back(arena_.reserve("kv cache", cache_bytes),
+                                 arena_.reserve("kv cache", cache_bytes));
   }
 }
 
@@ -76,7 +82,8 @@ void Transformer::bind() {
   for (const auto& [k, v] : cache_blocks_) {
     const int64_t cache_rows = limits_.batch * limits_.cache;
     cache_.push_back({dense(arena_.at<void>(k), recipe_.wide(), cache_rows, config_.kv_width()),
-                      dense(arena_.at<void>(v), recipe_.wide(), cache_rows, config_.kv_width()), limits_.cache, 0});
+                      dense(arena_.at<void>(v), recipe_.wide(), cache_rows, config_.kv_width()),
+                      limits_.cache, 0});
   }
 }
 
@@ -105,9 +112,11 @@ void Transformer::rehearse() {
 
 const Arena& Transformer::plan(const Limits& limits) {
   if (limits.seq > config_.context)
-    fail_usage(fmt::format("sequence length {} is more than the model's context of {}", limits.seq, config_.context));
+    fail_usage(fmt::format("sequence length {} is more than the model's context of {}", limits.seq,
+                           config_.context));
   if (limits.cache > config_.context)
-    fail_usage(fmt::format("a cache of {} rows is more than the model's context of {}", limits.cache, config_.context));
+    fail_usage(fmt::format("a cache of {} rows is more than the model's context of {}", limits.cache,
+                           config_.context));
   reserve(limits);
   rehearse();
   workspace_block_ = arena_.reserve("workspace", workspace_bytes_);
@@ -134,8 +143,8 @@ void Transformer::set_parameter(Parameter& parameter, const float* values) {
     if (weight->parameter == &parameter) weight->refresh_from(*pass_, values, nullptr);
 }
 
-// Stochastic rounding draws by the number of quantizations so far in the step. Weights have numbers of their own, so that a
-// restored model can draw the same again whatever the step did before.
+// Stochastic rounding draws by the number of quantizations so far in the step. Weights have numbers of their
+// own, so that a restored model can draw the same again whatever the step did before.
 constexpr uint64_t kWeightDraws = uint64_t{1} << 40;
 
 void Transformer::refresh_weights() {
@@ -184,8 +193,9 @@ void Transformer::reset_cache() {
 std::span<const float> Transformer::step(int64_t batch, int64_t seq, const int32_t* tokens) {
   const int64_t length = cache_length();
   if (batch > limits_.batch || seq > limits_.seq || length + seq > limits_.cache)
-    fail_usage(fmt::format("{} sequences of {} + {} tokens are more than the {} x {} this model was allocated for", batch, length, seq,
-                           limits_.batch, limits_.cache));
+    fail_usage(
+        fmt::format("{} sequences of {} + {} tokens are more than the {} x {} this model was allocated for",
+                    batch, length, seq, limits_.batch, limits_.cache));
   int32_t* positions = arena_.at<int32_t>(positions_block_);
   for (int64_t r = 0; r < batch * seq; ++r) positions[r] = static_cast<int32_t>(length + r % seq);
   forward({batch, seq, tokens, positions}, true);

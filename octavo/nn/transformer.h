@@ -21,13 +21,14 @@ struct Limits {
 
 class Transformer {
  public:
-  /// Throws unsupported, naming the role, when the recipe asks for what the engine cannot do. `pool` must outlive the model.
+  /// Throws unsupported, naming the role, when the recipe asks for what the engine cannot do. `pool` must
+  /// outlive the model.
   Transformer(const ModelConfig& config, const Recipe& recipe, Purpose purpose, ThreadPool& pool);
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
 
-  /// Plans by running one pass without data, then allocates once; memory().categories() is both plan and allocation. May be
-  /// called again: what was held is given back first.
+  /// Plans by running one pass without data, then allocates once; memory().categories() is both plan and
+  /// allocation. May be called again: what was held is given back first.
   void allocate(const Limits& limits);
   /// The plan alone: no memory is taken.
   const Arena& plan(const Limits& limits);
@@ -42,20 +43,21 @@ class Transformer {
   Pass& pass() { return *pass_; }
 
   void initialize(uint64_t seed);
-  /// Sets one parameter from FP32 values; the compute copy follows at once, so a model for inference need not keep the master.
+  /// Sets one parameter from FP32 values; the compute copy follows at once, so a model for inference need not
+  /// keep the master.
   void set_parameter(Parameter& parameter, const float* values);
   /// Compute copies of all masters. After initialize() and every optimizer step.
   void refresh_weights();
-  /// Training, after masters and the scaler's state were read back: the compute copies refresh_weights() made last, bit for bit,
-  /// given the same pass().seed.
+  /// Training, after masters and the scaler's state were read back: the compute copies refresh_weights() made
+  /// last, bit for bit, given the same pass().seed.
   void requantize_weights();
 
   /// Adds the gradients of (sum of the losses) * grad_scale.
   LossSum train(const Batch& batch, const int32_t* targets, float grad_scale);
   LossSum evaluate(const Batch& batch, const int32_t* targets);
 
-  /// Inference with the cache: appends batch.seq tokens to every sequence and returns FP32 logits of the last one of each,
-  /// [batch, vocab], valid until the next call. positions are filled in by the cache length.
+  /// Inference with the cache: appends batch.seq tokens to every sequence and returns FP32 logits of the last
+  /// one of each, [batch, vocab], valid until the next call. positions are filled in by the cache length.
   std::span<const float> step(int64_t batch, int64_t seq, const int32_t* tokens);
   int64_t cache_length() const { return cache_.empty() ? 0 : cache_[0].length; }
   void reset_cache();

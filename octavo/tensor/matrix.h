@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Views. Everything the kernels touch is a row-major matrix of one format; rows may be apart by more than their length.
+// Views. Everything the kernels touch is a row-major matrix of one format; rows may be apart by more than
+// their length.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +16,8 @@ struct Matrix {
   int64_t rows = 0, cols = 0, stride = 0;
 
   std::byte* row(int64_t r) const {
-    return static_cast<std::byte*>(data) + static_cast<size_t>(r * stride) * static_cast<size_t>(bytes(format));
+    return static_cast<std::byte*>(data) +
+           static_cast<size_t>(r * stride) * static_cast<size_t>(bytes(format));
   }
 };
 
@@ -30,7 +32,8 @@ struct ConstMatrix {
   ConstMatrix(const Matrix& m) : ConstMatrix(m.data, m.format, m.rows, m.cols, m.stride) {}
 
   const std::byte* row(int64_t r) const {
-    return static_cast<const std::byte*>(data) + static_cast<size_t>(r * stride) * static_cast<size_t>(bytes(format));
+    return static_cast<const std::byte*>(data) +
+           static_cast<size_t>(r * stride) * static_cast<size_t>(bytes(format));
   }
 };
 

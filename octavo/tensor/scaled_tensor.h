@@ -9,8 +9,8 @@ namespace octavo {
 
 /// Over which elements one scale is shared.
 /// row: one scale for each row of the payload, a row running along the reduction of the GEMM that reads it.
-/// block: block_rows x block_cols elements; mx: 1 x 32 with E8M0 scales. A tensor used along both dimensions with anything
-/// finer than `tensor` has two payloads, each quantized for its own use.
+/// block: block_rows x block_cols elements; mx: 1 x 32 with E8M0 scales. A tensor used along both dimensions
+/// with anything finer than `tensor` has two payloads, each quantized for its own use.
 enum class Granularity { tensor, row, block, mx };
 
 struct GranularitySpec {
@@ -22,18 +22,21 @@ struct GranularitySpec {
 /// Number of scales a rows x cols payload carries.
 inline int64_t scale_count(const GranularitySpec& g, int64_t rows, int64_t cols) {
   switch (g.kind) {
-    case Granularity::tensor: return 1;
-    case Granularity::row: return rows;
+    case Granularity::tensor:
+      return 1;
+    case Granularity::row:
+      return rows;
     case Granularity::block:
       return ((rows + g.block_rows - 1) / g.block_rows) * ((cols + g.block_cols - 1) / g.block_cols);
-    case Granularity::mx: return rows * ((cols + 31) / 32);
+    case Granularity::mx:
+      return rows * ((cols + 31) / 32);
   }
   return 1;
 }
 
-/// Codes in `codes.format`; `scales` has scale_count() entries, FP32 (E8M0 values for mx, widened). An unscaled format
-/// (bf16, fp32) has scales == nullptr. A per-tensor scale serves both payloads, so `columnwise` is then unused: the GEMM
-/// reads the row-wise codes in either direction.
+/// Codes in `codes.format`; `scales` has scale_count() entries, FP32 (E8M0 values for mx, widened). An
+/// unscaled format (bf16, fp32) has scales == nullptr. A per-tensor scale serves both payloads, so
+/// `columnwise` is then unused: the GEMM reads the row-wise codes in either direction.
 struct ScaledTensor {
   Matrix codes;
   GranularitySpec granularity;

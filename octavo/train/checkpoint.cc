@@ -31,7 +31,9 @@ void copy_tokenizer(const std::string& from, const std::string& directory) {
     write_file_atomic(directory + "/" + fs::path(file).filename().string(), read_file(file));
 }
 
-std::vector<uint64_t> shape_of(const Parameter& p) { return {static_cast<uint64_t>(p.rows), static_cast<uint64_t>(p.cols)}; }
+std::vector<uint64_t> shape_of(const Parameter& p) {
+  return {static_cast<uint64_t>(p.rows), static_cast<uint64_t>(p.cols)};
+}
 
 void save_optimizer(const std::string& path, Transformer& model) {
   const std::vector<NamedState> scaler = model.scaler().state();
@@ -40,14 +42,16 @@ void save_optimizer(const std::string& path, Transformer& model) {
     tensors.push_back({"moment1." + p.name, FileDtype::f32, shape_of(p), p.moment1});
     tensors.push_back({"moment2." + p.name, FileDtype::f32, shape_of(p), p.moment2});
   }
-  for (const NamedState& s : scaler) tensors.push_back({"scaler." + s.name, FileDtype::f32, {s.values.size()}, s.values.data()});
+  for (const NamedState& s : scaler)
+    tensors.push_back({"scaler." + s.name, FileDtype::f32, {s.values.size()}, s.values.data()});
   write_safetensors(path, tensors);
 }
 
 void read_moment(const SafetensorsFile& file, const std::string& name, const Parameter& p, float* out) {
   const TensorInfo& tensor = file.get(name);
   if (tensor.dtype() != FileDtype::f32 || tensor.shape() != shape_of(p))
-    fail_data(fmt::format("{}: tensor {} does not have the shape {} x {} of the model, or is not F32", file.path(), name, p.rows, p.cols));
+    fail_data(fmt::format("{}: tensor {} does not have the shape {} x {} of the model, or is not F32",
+                          file.path(), name, p.rows, p.cols));
   std::memcpy(out, tensor.data().data(), static_cast<size_t>(p.size()) * sizeof(float));
 }
 
@@ -60,7 +64,8 @@ void load_optimizer(const std::string& path, Transformer& model) {
   }
   for (const TensorInfo& tensor : file.tensors()) {
     if (tensor.name().rfind("scaler.", 0) != 0) continue;
-    if (tensor.dtype() != FileDtype::f32) fail_data(fmt::format("{}: tensor {} is not F32", path, tensor.name()));
+    if (tensor.dtype() != FileDtype::f32)
+      fail_data(fmt::format("{}: tensor {} is not F32", path, tensor.name()));
     NamedState state{tensor.name().substr(7), std::vector<float>(static_cast<size_t>(tensor.elements()))};
     std::memcpy(state.values.data(), tensor.data().data(), tensor.data().size());
     scaler.push_back(std::move(state));
@@ -74,9 +79,11 @@ std::vector<int64_t> steps_in(const std::string& run) {
   for (const auto& entry : fs::directory_iterator(run + "/checkpoints", error)) {
     const std::string name = entry.path().filename().string();
     int64_t step = 0;
-    const auto [end, failed] = std::from_chars(name.data() + std::min<size_t>(5, name.size()), name.data() + name.size(), step);
+    const auto [end, failed] =
+        std::from_chars(name.data() + std::min<size_t>(5, name.size()), name.data() + name.size(), step);
     // Only names this program writes: no signs, no missing zeros, no number too large.
-    if (failed == std::errc() && step >= 0 && checkpoint_path(run, step) == run + "/checkpoints/" + name) steps.push_back(step);
+    if (failed == std::errc() && step >= 0 && checkpoint_path(run, step) == run + "/checkpoints/" + name)
+      steps.push_back(step);
   }
   std::sort(steps.begin(), steps.end());
   return steps;
@@ -84,15 +91,19 @@ std::vector<int64_t> steps_in(const std::string& run) {
 
 }  // namespace
 
-std::string checkpoint_path(const std::string& run, int64_t step) { return fmt::format("{}/checkpoints/step_{:08d}", run, step); }
+std::string checkpoint_path(const std::string& run, int64_t step) {
+  return fmt::format("{}/checkpoints/step_{:08d}", run, step);
+}
 
-void save_checkpoint(const std::string& directory, Transformer& model, const TrainState& state, const std::string& tokenizer) {
+void save_checkpoint(const std::string& directory, Transformer& model, const TrainState& state,
+                     const std::string& tokenizer) {
   AtomicDirectory target(directory);
   save_hf_model(target.path(), model, FileDtype::f32);
   copy_tokenizer(tokenizer, target.path());
   save_optimizer(target.path() + "/optimizer.safetensors", model);
   write_file_atomic(target.path() + "/state.json",
-                    fmt::format("{{\"format_version\": {}, \"step\": {}, \"tokens\": {}}}\n", kFormatVersion, state.step, state.tokens));
+                    fmt::format("{{\"format_version\": {}, \"step\": {}, \"tokens\": {}}}\n", kFormatVersion,
+                                state.step, state.tokens));
   target.commit({{"kind", "checkpoint"}, {"step", std::to_string(state.step)}});
 }
 
@@ -100,7 +111,8 @@ TrainState load_checkpoint(const std::string& directory, Transformer& model) {
   verify_directory(directory);
   const JsonObject j = JsonObject::read(directory + "/state.json");
   if (j.get_int("format_version") > kFormatVersion)
-    fail_unsupported(fmt::format("{}: format_version {} is newer than this program's {}", j.source(), j.get_int("format_version"), kFormatVersion));
+    fail_unsupported(fmt::format("{}: format_version {} is newer than this program's {}", j.source(),
+                                 j.get_int("format_version"), kFormatVersion));
   load_hf_weights(directory, model);
   load_optimizer(directory + "/optimizer.safetensors", model);
   return {j.get_int("step"), j.get_int("tokens")};
@@ -141,8 +153,10 @@ void set_aside_checkpoints_after(const std::string& run, int64_t step) {
 void prune_checkpoints(const std::string& run, int64_t keep) {
   const std::vector<int64_t> steps = steps_in(run);
   for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) {
-    // Deleting takes a while. Under a temporary name nobody takes the half that is left for a checkpoint, and it is cleaned up.
-    const std::string path = checkpoint_path(run, steps[i]), doomed = fmt::format("{}.tmp-{}", path, ::getpid());
+    // Deleting takes a while. Under a temporary name nobody takes the half that is left for a checkpoint, and
+    // it is cleaned up.
+    const std::string path = checkpoint_path(run, steps[i]),
+                      doomed = fmt::format("{}.tmp-{}", path, ::getpid());
     std::error_code error;
     fs::rename(path, doomed, error);
     if (!error) fs::remove_all(doomed, error);

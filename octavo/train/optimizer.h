@@ -14,7 +14,8 @@ class Optimizer {
 
   /// Global L2 norm of all gradients.
   double gradient_norm(Transformer& model) const;
-  /// One update, `step` 1-based (bias correction), gradients clipped to `optim.clip` given their norm. Refreshes the compute copies.
+  /// One update, `step` 1-based (bias correction), gradients clipped to `optim.clip` given their norm.
+  /// Refreshes the compute copies.
   void step(Transformer& model, int64_t step, double lr, double gradient_norm) const;
 
  private:

@@ -32,7 +32,8 @@ void each_key(C& c, Visit visit) {
   visit("model.heads", c.model.heads, "attention heads");
   visit("model.kv_heads", c.model.kv_heads, "key/value heads, 0 = heads");
   visit("model.head_dim", c.model.head_dim, "width of a head, 0 = width / heads");
-  visit("model.ffn", c.model.ffn, "hidden width of the MLP, 0 = 4 x width (gpt2) or 8/3 x width rounded up to 32 (llama)");
+  visit("model.ffn", c.model.ffn,
+        "hidden width of the MLP, 0 = 4 x width (gpt2) or 8/3 x width rounded up to 32 (llama)");
   visit("model.activation", c.model.activation, "gelu_tanh, gelu, relu or silu; empty = the family's own");
   visit("model.norm_eps", c.model.norm_eps, "epsilon of the norms");
   visit("model.rope_theta", c.model.rope_theta, "base of the rotary positions (llama)");
@@ -133,7 +134,8 @@ std::string place(const std::string& source, const toml::node& node) {
   return line > 0 && !source.starts_with("--") ? fmt::format("{}:{}", source, line) : source;
 }
 
-void apply_node(RunConfig& config, const std::string& key, const toml::node& node, const std::string& source) {
+void apply_node(RunConfig& config, const std::string& key, const toml::node& node,
+                const std::string& source) {
   bool known = false;
   std::vector<std::string> keys;
   each_key(config, [&](const char* name, auto& field, const char*) {
@@ -141,7 +143,8 @@ void apply_node(RunConfig& config, const std::string& key, const toml::node& nod
     if (key != name) return;
     known = true;
     if (!assign(node, field))
-      fail_usage(fmt::format("{}: {} expects {}, found {}", place(source, node), key, type_of(field), printed(node)));
+      fail_usage(fmt::format("{}: {} expects {}, found {}", place(source, node), key, type_of(field),
+                             printed(node)));
   });
   if (known) return;
   if (nearest(key, keys).empty()) {  // then the keys of its own table are all the help there is
@@ -151,7 +154,8 @@ void apply_node(RunConfig& config, const std::string& key, const toml::node& nod
   fail_usage(fmt::format("{}: unknown key '{}'{}", place(source, node), key, did_you_mean(key, keys)));
 }
 
-void apply_table(RunConfig& config, const toml::table& table, const std::string& prefix, const std::string& source) {
+void apply_table(RunConfig& config, const toml::table& table, const std::string& prefix,
+                 const std::string& source) {
   for (const auto& [name, node] : table) {
     const std::string key = prefix + std::string(name.str());
     if (const toml::table* inner = node.as_table())
@@ -176,7 +180,8 @@ void apply_toml(RunConfig& config, const std::string& text, const std::string& s
   try {
     table = toml::parse(text, source);
   } catch (const toml::parse_error& error) {
-    fail_usage(fmt::format("{}:{}: not valid TOML: {}", source, error.source().begin.line, error.description()));
+    fail_usage(
+        fmt::format("{}:{}: not valid TOML: {}", source, error.source().begin.line, error.description()));
   }
   apply_table(config, table, "", source);
 }
@@ -184,7 +189,8 @@ void apply_toml(RunConfig& config, const std::string& text, const std::string& s
 void apply_setting(RunConfig& config, const std::string& assignment, const std::string& source) {
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals == 0)
-    fail_usage(fmt::format("{} {}: expected key=value, for instance --set optim.lr=3e-4", source, assignment));
+    fail_usage(
+        fmt::format("{} {}: expected key=value, for instance --set optim.lr=3e-4", source, assignment));
   const std::string key = assignment.substr(0, equals), value = assignment.substr(equals + 1);
   const auto try_parse = [&](const std::string& text) {
     try {
@@ -195,7 +201,8 @@ void apply_setting(RunConfig& config, const std::string& assignment, const std::
       return false;
     }
   };
-  if (utf8_valid_prefix(value) != value.size()) fail_usage(fmt::format("{}: the value of {} is not text in UTF-8", source, key));
+  if (utf8_valid_prefix(value) != value.size())
+    fail_usage(fmt::format("{}: the value of {} is not text in UTF-8", source, key));
   if (!try_parse(value)) try_parse(toml_string(value));
 }
 
@@ -220,15 +227,21 @@ void validate(const RunConfig& c) {
   // The upper limits keep products of these numbers within 64 bits.
   constexpr int64_t kMillion = 1'000'000, kMany = kMillion * kMillion;
   check(c.train.steps >= 1 && c.train.steps <= kMany, "train.steps", c.train.steps, "1 to 10^12");
-  check(c.train.micro_batch >= 1 && c.train.micro_batch <= kMillion, "train.micro_batch", c.train.micro_batch, "1 to 1000000");
-  check(c.train.grad_accum >= 1 && c.train.grad_accum <= kMillion, "train.grad_accum", c.train.grad_accum, "1 to 1000000");
-  for (const auto& [key, value] : {std::pair{"optim.lr", c.optim.lr}, {"optim.min_lr", c.optim.min_lr}, {"optim.eps", c.optim.eps},
-                                   {"optim.weight_decay", c.optim.weight_decay}, {"optim.clip", c.optim.clip}})
+  check(c.train.micro_batch >= 1 && c.train.micro_batch <= kMillion, "train.micro_batch", c.train.micro_batch,
+        "1 to 1000000");
+  check(c.train.grad_accum >= 1 && c.train.grad_accum <= kMillion, "train.grad_accum", c.train.grad_accum,
+        "1 to 1000000");
+  for (const auto& [key, value] : {std::pair{"optim.lr", c.optim.lr},
+                                   {"optim.min_lr", c.optim.min_lr},
+                                   {"optim.eps", c.optim.eps},
+                                   {"optim.weight_decay", c.optim.weight_decay},
+                                   {"optim.clip", c.optim.clip}})
     check(std::isfinite(value), key, value, "a finite number");
   check(c.data.sequence_length >= 0, "data.sequence_length", c.data.sequence_length, "0 or more");
   check(c.threads >= 0 && c.threads <= 4096, "threads", c.threads, "0 to 4096");
   check(c.optim.lr >= 0, "optim.lr", c.optim.lr, "0 or more");
-  check(c.optim.min_lr >= 0 && c.optim.min_lr <= c.optim.lr, "optim.min_lr", c.optim.min_lr, "a number from 0 to optim.lr");
+  check(c.optim.min_lr >= 0 && c.optim.min_lr <= c.optim.lr, "optim.min_lr", c.optim.min_lr,
+        "a number from 0 to optim.lr");
   check(c.optim.warmup_steps >= 0, "optim.warmup_steps", c.optim.warmup_steps, "0 or more");
   check(c.optim.weight_decay >= 0, "optim.weight_decay", c.optim.weight_decay, "0 or more");
   check(c.optim.beta1 >= 0 && c.optim.beta1 < 1, "optim.beta1", c.optim.beta1, "a number in [0, 1)");
@@ -243,7 +256,8 @@ void validate(const RunConfig& c) {
   check(c.checkpoint.keep >= 1, "checkpoint.keep", c.checkpoint.keep, "at least 1");
   const std::vector<std::string> schedules{"cosine", "linear", "constant"};
   if (c.optim.schedule != "cosine" && c.optim.schedule != "linear" && c.optim.schedule != "constant")
-    fail_usage(fmt::format("optim.schedule is '{}'{}", c.optim.schedule, did_you_mean(c.optim.schedule, schedules)));
+    fail_usage(
+        fmt::format("optim.schedule is '{}'{}", c.optim.schedule, did_you_mean(c.optim.schedule, schedules)));
 }
 
 ModelConfig model_config(const RunConfig& c, int64_t vocab_size) {
@@ -251,7 +265,8 @@ ModelConfig model_config(const RunConfig& c, int64_t vocab_size) {
   ModelConfig m;
   m.name = c.preset;
   if (c.model.family != "gpt2" && c.model.family != "llama")
-    fail_usage(fmt::format("model.family is '{}'{}", c.model.family, did_you_mean(c.model.family, {"gpt2", "llama"})));
+    fail_usage(fmt::format("model.family is '{}'{}", c.model.family,
+                           did_you_mean(c.model.family, {"gpt2", "llama"})));
   m.family = c.model.family == "gpt2" ? Family::gpt2 : Family::llama;
   m.vocab_size = c.model.vocab_size ? c.model.vocab_size : vocab_size;
   m.context = c.model.context;
@@ -269,7 +284,8 @@ ModelConfig model_config(const RunConfig& c, int64_t vocab_size) {
     size_t index = 0;
     while (index < names.size() && names[index] != c.model.activation) ++index;
     if (index == names.size())
-      fail_usage(fmt::format("model.activation is '{}'{}", c.model.activation, did_you_mean(c.model.activation, names)));
+      fail_usage(fmt::format("model.activation is '{}'{}", c.model.activation,
+                             did_you_mean(c.model.activation, names)));
     m.activation = static_cast<Activation>(index);
   }
   m.norm_eps = c.model.norm_eps;

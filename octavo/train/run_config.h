@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything that defines a run besides the recipe's text: one schema for presets, --config files, --set and flags, and for the
-// config.toml written into the run directory.
+// Everything that defines a run besides the recipe's text: one schema for presets, --config files, --set and
+// flags, and for the config.toml written into the run directory.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,18 +11,18 @@
 namespace octavo {
 
 struct RunConfig {
-  std::string preset;           ///< where the values below started from; informative
+  std::string preset;  ///< where the values below started from; informative
   std::string recipe = "fp8-amax";
-  std::string out;              ///< run directory
-  std::string init;             ///< model directory to start from; empty: random
+  std::string out;   ///< run directory
+  std::string init;  ///< model directory to start from; empty: random
   int64_t seed = 1;
-  int64_t threads = 0;          ///< 0: every CPU
+  int64_t threads = 0;  ///< 0: every CPU
 
   struct Model {
     std::string family = "gpt2";
-    int64_t vocab_size = 0;     ///< 0: from the data
+    int64_t vocab_size = 0;  ///< 0: from the data
     int64_t context = 256, width = 256, layers = 4, heads = 4, kv_heads = 0, head_dim = 0, ffn = 0;
-    std::string activation;     ///< empty: the family's own
+    std::string activation;  ///< empty: the family's own
     double norm_eps = 1e-5, rope_theta = 10000.0, init_std = 0.02;
     bool tied_head = true;
   } model;
@@ -65,9 +65,11 @@ struct ConfigKey {
 /// Every key with its value in `config`.
 std::vector<ConfigKey> config_keys(const RunConfig& config);
 
-/// Applies the TOML text over `config`. Unknown keys and wrong types throw usage, naming `source`, the line and the nearest key.
+/// Applies the TOML text over `config`. Unknown keys and wrong types throw usage, naming `source`, the line
+/// and the nearest key.
 void apply_toml(RunConfig& config, const std::string& text, const std::string& source);
-/// Applies "section.key=value"; the value is TOML, or a bare word taken as a string. `source` is the flag that messages name.
+/// Applies "section.key=value"; the value is TOML, or a bare word taken as a string. `source` is the flag
+/// that messages name.
 void apply_setting(RunConfig& config, const std::string& assignment, const std::string& source = "--set");
 /// The whole configuration as TOML; apply_toml of it gives the same configuration.
 std::string to_toml(const RunConfig& config);

@@ -12,8 +12,8 @@
 #include "octavo/base/cpu.h"
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
-#include "octavo/kernels/gemm.h"
 #include "octavo/base/version.h"
+#include "octavo/kernels/gemm.h"
 
 namespace octavo {
 namespace fs = std::filesystem;
@@ -57,7 +57,8 @@ void LineWriter::line(const std::string& text) {
 
 std::string default_run_name(const RunConfig& config) {
   std::string recipe = fs::path(config.recipe).stem().string();
-  return fmt::format("runs/{}-{}-{}", now("%Y-%m-%dT%H%M%S"), config.preset.empty() ? config.model.family : config.preset, recipe);
+  return fmt::format("runs/{}-{}-{}", now("%Y-%m-%dT%H%M%S"),
+                     config.preset.empty() ? config.model.family : config.preset, recipe);
 }
 
 void truncate_lines_after(const std::string& path, int64_t step) {
@@ -67,9 +68,11 @@ void truncate_lines_after(const std::string& path, int64_t step) {
   for (size_t at = 0; at < text.size();) {
     const size_t end = text.find('\n', at);
     if (end == std::string::npos) break;
-    const nlohmann::json line = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
-                                                      text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
-    if (line.is_object() && line.contains("step") && line["step"].is_number() && line["step"].get<int64_t>() <= step)
+    const nlohmann::json line =
+        nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                              text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    if (line.is_object() && line.contains("step") && line["step"].is_number() &&
+        line["step"].get<int64_t>() <= step)
       kept.append(text, at, end + 1 - at);
     at = end + 1;
   }
@@ -86,8 +89,10 @@ RunDirectory RunDirectory::create(const RunConfig& config, const std::string& re
   RunDirectory run;
   run.path_ = config.out;
   if (fs::exists(run.path_ + "/config.toml"))
-    fail_usage(fmt::format("'{}' holds a run already: continue it with --resume {}, or choose another --out", run.path_, run.path_));
-  if (fs::exists(run.path_) && !fs::is_directory(run.path_)) fail_usage(fmt::format("--out '{}' is a file", run.path_));
+    fail_usage(fmt::format("'{}' holds a run already: continue it with --resume {}, or choose another --out",
+                           run.path_, run.path_));
+  if (fs::exists(run.path_) && !fs::is_directory(run.path_))
+    fail_usage(fmt::format("--out '{}' is a file", run.path_));
   std::error_code error;
   fs::create_directories(run.path_ + "/checkpoints", error);
   if (error) fail_data(fmt::format("cannot create '{}': {}", run.path_, error.message()));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// runs/NAME: config.toml env.json metrics.jsonl tensors.jsonl log.txt checkpoints/ final/ (docs/run-directory.md).
+// runs/NAME: config.toml env.json metrics.jsonl tensors.jsonl log.txt checkpoints/ final/
+// (docs/run-directory.md).
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -29,8 +30,8 @@ class LineWriter {
 
 class RunDirectory {
  public:
-  /// A new directory with config.toml and env.json, or (resume) the existing one with metrics and tensor lines after `step` cut off.
-  /// A directory that holds a run already is a usage error that names --resume.
+  /// A new directory with config.toml and env.json, or (resume) the existing one with metrics and tensor
+  /// lines after `step` cut off. A directory that holds a run already is a usage error that names --resume.
   static RunDirectory create(const RunConfig& config, const std::string& recipe_text, int threads);
   static RunDirectory reopen(const RunConfig& config, int64_t step, int threads);
 
@@ -45,7 +46,8 @@ class RunDirectory {
 /// "runs/2026-11-21T2330-gpt-mini-fp8-amax".
 std::string default_run_name(const RunConfig& config);
 
-/// Keeps the lines of a JSON-lines file whose "step" is at most `step` (and an unfinished last line not at all).
+/// Keeps the lines of a JSON-lines file whose "step" is at most `step` (and an unfinished last line not at
+/// all).
 void truncate_lines_after(const std::string& path, int64_t step);
 
 }  // namespace octavo

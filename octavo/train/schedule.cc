@@ -13,7 +13,8 @@ double learning_rate(const RunConfig::Optim& optim, int64_t step, int64_t steps)
   if (optim.schedule == "constant") return optim.lr;
   const double left = static_cast<double>(std::max<int64_t>(1, steps - 1 - optim.warmup_steps));
   const double progress = std::min(1.0, static_cast<double>(step - optim.warmup_steps) / left);
-  const double share = optim.schedule == "linear" ? 1.0 - progress : 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
+  const double share =
+      optim.schedule == "linear" ? 1.0 - progress : 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
   return optim.min_lr + (optim.lr - optim.min_lr) * share;
 }
 

@@ -77,14 +77,16 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
       recipe_(load_recipe(resume ? config_.out + "/recipe.toml" : config_.recipe)),
       data_(config_),
       optimizer_(config_.optim) {
-  model_config_ = config_.init.empty() ? model_config(config_, data_.vocab_size()) : read_hf_config(config_.init);
+  model_config_ =
+      config_.init.empty() ? model_config(config_, data_.vocab_size()) : read_hf_config(config_.init);
   if (data_.eos() >= 0 && model_config_.eos.empty()) {
     model_config_.eos = {data_.eos()};
     model_config_.bos = data_.eos();
   }
   if (config_.data.sequence_length == 0) config_.data.sequence_length = model_config_.context;
   if (config_.data.sequence_length > model_config_.context)
-    fail_usage(fmt::format("data.sequence_length {} is more than the model's context {}", config_.data.sequence_length, model_config_.context));
+    fail_usage(fmt::format("data.sequence_length {} is more than the model's context {}",
+                           config_.data.sequence_length, model_config_.context));
   data_.open(config_.data.sequence_length, static_cast<uint64_t>(config_.seed), model_config_.vocab_size);
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
 }
@@ -103,8 +105,9 @@ GemmArgs Trainer::typical_gemm() const {
 TrainStart Trainer::describe() const {
   TrainStart start;
   start.run = config_.out;
-  start.model = fmt::format("{}, {} x {}, {:.2f}M parameters", to_string(model_config_.family), model_config_.layers, model_config_.width,
-                            static_cast<double>(parameter_count(model_config_)) / 1e6);
+  start.model =
+      fmt::format("{}, {} x {}, {:.2f}M parameters", to_string(model_config_.family), model_config_.layers,
+                  model_config_.width, static_cast<double>(parameter_count(model_config_)) / 1e6);
   start.recipe = recipe_.name;
   start.memory = model_->memory().categories();
   start.first_step = state_.step;
@@ -129,7 +132,8 @@ void Trainer::open(bool resume) {
   tokens_.resize(rows);
   targets_.resize(rows);
   positions_.resize(rows);
-  for (size_t r = 0; r < rows; ++r) positions_[r] = static_cast<int32_t>(r % static_cast<size_t>(config_.data.sequence_length));
+  for (size_t r = 0; r < rows; ++r)
+    positions_[r] = static_cast<int32_t>(r % static_cast<size_t>(config_.data.sequence_length));
 
   // What can go wrong with files goes wrong before the directory of a new run exists.
   model_->allocate({config_.train.micro_batch, config_.data.sequence_length, 0});
@@ -159,12 +163,14 @@ void Trainer::open(bool resume) {
 
   PeakKind unit;
   if (gemm_peak_kind(typical_gemm(), unit)) peak_ = peak_flops(unit, pool_);
-  const ModelFlops flops = training_flops(model_config_, config_.train.micro_batch, config_.data.sequence_length);
+  const ModelFlops flops =
+      training_flops(model_config_, config_.train.micro_batch, config_.data.sequence_length);
   if (peak_ > 0) ideal_seconds_ = flops.total() * static_cast<double>(config_.train.grad_accum) / peak_;
 }
 
 LossSum Trainer::micro_batches(int64_t index) {
-  const int64_t batch = config_.train.micro_batch, accum = config_.train.grad_accum, seq = config_.data.sequence_length;
+  const int64_t batch = config_.train.micro_batch, accum = config_.train.grad_accum,
+                seq = config_.data.sequence_length;
   const float grad_scale = static_cast<float>(1.0 / static_cast<double>(batch * accum * seq));
   LossSum total;
   for (int64_t micro = 0; micro < accum; ++micro) {
@@ -172,7 +178,8 @@ LossSum Trainer::micro_batches(int64_t index) {
       const uint64_t sample = static_cast<uint64_t>((index * accum + micro) * batch + b);
       data_.sample(sample, tokens_.data() + b * seq, targets_.data() + b * seq);
     }
-    const LossSum sum = model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), grad_scale);
+    const LossSum sum =
+        model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), grad_scale);
     total.loss += sum.loss;
     total.tokens += sum.tokens;
     model_->pass().records = nullptr;  // the first micro-batch of a logged step speaks for it
@@ -228,10 +235,13 @@ StepReport Trainer::step(int64_t index) {
 void Trainer::require_finite(const StepReport& report) const {
   if (std::isfinite(report.loss) && std::isfinite(report.grad_norm)) return;
   const std::string what = std::isfinite(report.loss) ? "gradient norm" : "loss";
-  fail_data(fmt::format("step {}: the {} is {}; the run stops here, {}. Try a lower --lr, or the same run with --recipe bf16 to tell numbers from "
-                        "hyperparameters",
-                        report.step, what, std::isfinite(report.loss) ? report.grad_norm : report.loss,
-                        last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last good checkpoint is " + last_checkpoint_));
+  fail_data(
+      fmt::format("step {}: the {} is {}; the run stops here, {}. Try a lower --lr, or the same run with "
+                  "--recipe bf16 to tell numbers from "
+                  "hyperparameters",
+                  report.step, what, std::isfinite(report.loss) ? report.grad_norm : report.loss,
+                  last_checkpoint_.empty() ? "no checkpoint was saved yet"
+                                           : "the last good checkpoint is " + last_checkpoint_));
 }
 
 void Trainer::record(const StepReport& report) {
@@ -246,7 +256,8 @@ void Trainer::record(const StepReport& report) {
   j["ms"] = report.seconds * 1e3;
   j["speed_of_light"] = report.speed_of_light;
   if (config_.log.profile)
-    for (int i = 0; i < kParts; ++i) j["profile_ms"][to_string(static_cast<Part>(i))] = report.times.seconds[static_cast<size_t>(i)] * 1e3;
+    for (int i = 0; i < kParts; ++i)
+      j["profile_ms"][to_string(static_cast<Part>(i))] = report.times.seconds[static_cast<size_t>(i)] * 1e3;
   run_.metrics.line(j.dump());
   if (events_ && report.log) {
     events_->add_scalar("train/loss", report.step, static_cast<float>(report.loss));
@@ -255,15 +266,18 @@ void Trainer::record(const StepReport& report) {
     events_->add_scalar("train/tokens_per_second", report.step, static_cast<float>(report.tokens_per_second));
   }
   if (report.log)
-    run_.log.line(fmt::format("step {}/{}  loss {:.4f}  |g| {:.3f}  lr {:.2e}  {:.0f} tok/s  {:.1f} % of light", report.step, report.steps,
-                              report.loss, report.grad_norm, report.lr, report.tokens_per_second, report.speed_of_light * 100));
+    run_.log.line(
+        fmt::format("step {}/{}  loss {:.4f}  |g| {:.3f}  lr {:.2e}  {:.0f} tok/s  {:.1f} % of light",
+                    report.step, report.steps, report.loss, report.grad_norm, report.lr,
+                    report.tokens_per_second, report.speed_of_light * 100));
 }
 
 EvalReport Trainer::evaluate(int64_t step, bool record) {
   EvalReport report;
   report.step = step;
   if (!data_.has_validation()) return report;
-  const LossSum sum = evaluate_loss(*model_, data_.validation(), config_.train.micro_batch, config_.eval.batches);
+  const LossSum sum =
+      evaluate_loss(*model_, data_.validation(), config_.train.micro_batch, config_.eval.batches);
   report.tokens = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
   observer_.evaluated(report);
@@ -285,7 +299,9 @@ void Trainer::checkpoint() {
   const bool saved = path == last_checkpoint_;
   if (!saved) save_checkpoint(path, *model_, state_, data_.tokenizer_path());
   last_checkpoint_ = path;
-  prune_checkpoints(config_.out, config_.checkpoint.keep);  // also after a resume: the run may have died before it got to that
+  prune_checkpoints(
+      config_.out,
+      config_.checkpoint.keep);  // also after a resume: the run may have died before it got to that
   if (!saved) observer_.checkpointed(path);
 }
 
@@ -298,7 +314,8 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
   result.run = config_.out;
   for (int64_t index = first; index < last && !stop; ++index) {
     StepReport report = step(index);
-    report.seconds_left = watch.seconds() / static_cast<double>(index + 1 - first) * static_cast<double>(last - index - 1);
+    report.seconds_left =
+        watch.seconds() / static_cast<double>(index + 1 - first) * static_cast<double>(last - index - 1);
     record(report);
     observer_.step(report);
     const int64_t done = index + 1;
@@ -307,7 +324,8 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
   }
   result.steps = state_.step;
   result.interrupted = state_.step < last;
-  // Before the checkpoint, so that a run that dies in between does it again, and once there is one, its line is written already.
+  // Before the checkpoint, so that a run that dies in between does it again, and once there is one, its line
+  // is written already.
   if (!result.interrupted) result.last_eval = evaluate(state_.step, first < last);
   checkpoint();
   if (!result.interrupted) {

@@ -14,16 +14,16 @@ namespace octavo {
 
 /// Known before the first step.
 struct TrainStart {
-  std::string run;                        ///< directory
-  std::string model;                      ///< "gpt2, 4 x 192, 2.6M parameters"
+  std::string run;    ///< directory
+  std::string model;  ///< "gpt2, 4 x 192, 2.6M parameters"
   std::string recipe;
-  std::map<std::string, size_t> memory;   ///< bytes by category: planned and allocated
+  std::map<std::string, size_t> memory;  ///< bytes by category: planned and allocated
   int64_t first_step = 0, steps = 0;
   int64_t tokens_per_step = 0, train_tokens = 0;
   int threads = 1;
-  std::string gemm_variant;               ///< kernel of the linear layers
-  double peak_flops = 0;                  ///< measured peak of the unit it uses
-  std::string resumed_from;               ///< checkpoint, or empty
+  std::string gemm_variant;  ///< kernel of the linear layers
+  double peak_flops = 0;     ///< measured peak of the unit it uses
+  std::string resumed_from;  ///< checkpoint, or empty
   std::vector<std::string> warnings;
 };
 
@@ -31,9 +31,10 @@ struct StepReport {
   int64_t step = 0, steps = 0;  ///< 1-based
   double loss = 0, grad_norm = 0, lr = 0;
   double seconds = 0, tokens_per_second = 0;
-  double speed_of_light = 0;    ///< time an ideal machine needs for the step's GEMMs and attention / measured time, 0..1
+  double speed_of_light =
+      0;  ///< time an ideal machine needs for the step's GEMMs and attention / measured time, 0..1
   double seconds_left = 0;
-  bool log = false;             ///< every log.every steps and at the last
+  bool log = false;  ///< every log.every steps and at the last
   StepTimes times;
 };
 
@@ -55,14 +56,15 @@ class TrainObserver {
 struct TrainResult {
   bool interrupted = false;
   int64_t steps = 0;
-  EvalReport last_eval;       ///< tokens == 0: there was no validation data
+  EvalReport last_eval;  ///< tokens == 0: there was no validation data
   double seconds = 0;
   std::string run, final_directory;  ///< final_directory is empty when interrupted
 };
 
-/// Runs `config` (validated here) to its end, or until `stop` becomes true: then a checkpoint is saved first. With `resume` the run in
-/// config.out goes on from its newest complete checkpoint, with the same bits as if it had never stopped.
-/// A loss or gradient that is not finite throws bad_data and names the last good checkpoint.
+/// Runs `config` (validated here) to its end, or until `stop` becomes true: then a checkpoint is saved first.
+/// With `resume` the run in config.out goes on from its newest complete checkpoint, with the same bits as if
+/// it had never stopped. A loss or gradient that is not finite throws bad_data and names the last good
+/// checkpoint.
 TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop);
 
 /// The memory table train() would print, and nothing else.

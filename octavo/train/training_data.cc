@@ -16,13 +16,18 @@ namespace fs = std::filesystem;
 TrainingData::TrainingData(const RunConfig& config) {
   const RunConfig::Data& data = config.data;
   if (data.train.empty())
-    fail_usage("no training data: give --train-data DIR with a directory that octavo prepare wrote, or token shards");
+    fail_usage(
+        "no training data: give --train-data DIR with a directory that octavo prepare wrote, or token "
+        "shards");
   for (const std::string& path : data.train)
-    if (!fs::exists(path)) fail_data(fmt::format("no training data at '{}': octavo prepare --out {} makes it from text", path, path));
+    if (!fs::exists(path))
+      fail_data(
+          fmt::format("no training data at '{}': octavo prepare --out {} makes it from text", path, path));
   if (data.train.size() == 1 && fs::is_directory(data.train[0])) {
     const Dataset set = read_dataset(data.train[0]);
     train_ = std::make_unique<TokenSource>(open_split(set, set.train));
-    if (data.val.empty() && set.val.tokens > 0) val_ = std::make_unique<TokenSource>(open_split(set, set.val));
+    if (data.val.empty() && set.val.tokens > 0)
+      val_ = std::make_unique<TokenSource>(open_split(set, set.val));
     vocab_size_ = set.vocab_size;
     if (set.has_tokenizer) {
       tokenizer_ = set.directory;
@@ -37,7 +42,9 @@ TrainingData::TrainingData(const RunConfig& config) {
   else if (!data.val.empty())
     val_ = std::make_unique<TokenSource>(data.val);
   if (config.model.vocab_size == 0 && config.init.empty() && vocab_size_ == 0)
-    fail_usage(fmt::format("'{}' does not say how large its vocabulary is: give it with --set model.vocab_size=N", data.train[0]));
+    fail_usage(
+        fmt::format("'{}' does not say how large its vocabulary is: give it with --set model.vocab_size=N",
+                    data.train[0]));
 }
 
 void TrainingData::open(int64_t sequence_length, uint64_t seed, int64_t model_vocab) {

@@ -14,7 +14,8 @@ namespace octavo {
 
 class TrainingData {
  public:
-  /// Maps the shards; a directory stands for the data set `octavo prepare` wrote there. Throws usage when data.train is empty.
+  /// Maps the shards; a directory stands for the data set `octavo prepare` wrote there. Throws usage when
+  /// data.train is empty.
   explicit TrainingData(const RunConfig& config);
 
   /// Of the data; 0 when bare token files do not say.
@@ -25,10 +26,13 @@ class TrainingData {
   const std::string& tokenizer_path() const { return tokenizer_; }
   int64_t train_tokens() const { return train_->size(); }
 
-  /// Cuts samples. Throws bad_data when a split is shorter than one sequence or holds ids outside the model's vocabulary.
+  /// Cuts samples. Throws bad_data when a split is shorter than one sequence or holds ids outside the model's
+  /// vocabulary.
   void open(int64_t sequence_length, uint64_t seed, int64_t model_vocab);
   /// Training sample `index`, shuffled: inputs and targets of sequence_length tokens.
-  void sample(uint64_t index, int32_t* inputs, int32_t* targets) const { train_samples_->sample(index, inputs, targets); }
+  void sample(uint64_t index, int32_t* inputs, int32_t* targets) const {
+    train_samples_->sample(index, inputs, targets);
+  }
   bool has_validation() const { return val_ != nullptr; }
   /// In order, not shuffled.
   const SampleLoader& validation() const { return *val_samples_; }
@@ -40,7 +44,8 @@ class TrainingData {
   std::string tokenizer_;
 };
 
-/// The tokens behind a path: a shard file, or a data set directory (its validation split, or the training split without one).
+/// The tokens behind a path: a shard file, or a data set directory (its validation split, or the training
+/// split without one).
 std::unique_ptr<TokenSource> open_evaluation_data(const std::string& path);
 
 }  // namespace octavo

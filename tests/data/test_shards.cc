@@ -85,7 +85,9 @@ TEST(Shards, TruncationAndDamage) {
   const auto error = [&](const std::string& content, const std::string& name = "a.octok") {
     const std::string file = dir.write(name, content);
     const std::string message = error_of([&] { TokenSource({file}).require_vocabulary(50000); });
-    if (!message.empty()) EXPECT_HAS(message, file);
+    if (!message.empty()) {
+      EXPECT_HAS(message, file);
+    }
     return message;
   };
   EXPECT_EQ(error(good), "");

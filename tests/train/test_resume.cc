@@ -36,7 +36,9 @@ class Resume : public testing::Test {
       for (const auto& [name, content] : found) other.insert(name);
       EXPECT_EQ(names, other) << part;
       for (const auto& [name, content] : expected)
-        if (found.count(name)) EXPECT_TRUE(content == found.at(name)) << part << "/" << name << " differs";
+        if (found.count(name)) {
+          EXPECT_TRUE(content == found.at(name)) << part << "/" << name << " differs";
+        }
     }
     EXPECT_EQ(records(a, "metrics.jsonl", steps), records(b, "metrics.jsonl", steps));
     EXPECT_EQ(slurp(at(a) + "/tensors.jsonl"), slurp(at(b) + "/tensors.jsonl"));
@@ -49,7 +51,9 @@ class Resume : public testing::Test {
     int next = 1;
     for (std::string line; std::getline(text, line);) {
       nlohmann::json j = nlohmann::json::parse(line);
-      if (j["event"] == "step") EXPECT_EQ(j["step"], next++);
+      if (j["event"] == "step") {
+        EXPECT_EQ(j["step"], next++);
+      }
       for (const char* timing : {"tokens_per_second", "ms", "speed_of_light"}) j.erase(timing);
       lines.push_back(j.dump());
     }
@@ -163,7 +167,9 @@ TEST_F(Resume, AFinishedRunStaysAsItIs) {
   ASSERT_EQ(octavo_command({"train", "--resume", at("done")}).code, 0);
   auto after = all_files(at("done"));
   for (const auto& [name, content] : before)
-    if (name != "env.json" && name != "log.txt") EXPECT_TRUE(content == after[name]) << name << " changed";
+    if (name != "env.json" && name != "log.txt") {
+      EXPECT_TRUE(content == after[name]) << name << " changed";
+    }
 }
 
 TEST_F(Resume, LoggingChangesNoResult) {

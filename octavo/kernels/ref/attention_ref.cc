@@ -106,6 +106,7 @@ void backward(const AttentionUnit& u, void* scratch) {
 
 }  // namespace
 
-constinit const AttentionVariant kAttentionRef = {kRowTile, forward_scratch, backward_scratch, forward, backward};
+constinit const AttentionVariant kAttentionRef = {kRowTile, forward_scratch, backward_scratch, forward,
+                                                  backward};
 
 }  // namespace octavo
