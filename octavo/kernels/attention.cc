@@ -22,15 +22,19 @@ struct Entry {
 };
 const Entry kVariants[] = {
 #if defined(OCTAVO_HAVE_X86_KERNELS)
+    {"amx", Isa::amx, kAttentionAmx},
     {"avx512", Isa::avx512, kAttentionAvx512},
     {"avx2", Isa::avx2, kAttentionAvx2},
 #endif
     {"ref", Isa::scalar, kAttentionRef},
 };
 
-const Entry& choose() {
+const Entry& choose(const AttentionUnit& unit) {
+  const auto fits = [&](const Entry& e) {
+    return e.isa <= max_isa() && (!e.variant.takes || e.variant.takes(unit));
+  };
   size_t i = 0;
-  while (kVariants[i].isa > max_isa()) ++i;  // the last one needs nothing
+  while (!fits(kVariants[i])) ++i;  // the last one always does
   return kVariants[i];
 }
 
@@ -50,13 +54,14 @@ void check_format(ConstMatrix q, ConstMatrix other) {
   if (other.format != q.format) throw std::logic_error("attention: matrices of different formats");
 }
 
-AttentionUnit sizes_of(const AttentionShape& s) {
+AttentionUnit sizes_of(const AttentionShape& s, Format format) {
   AttentionUnit unit;
   unit.q_len = s.q_len;
   unit.kv_len = s.kv_len;
   unit.group = s.heads / s.kv_heads;
   unit.head_dim = s.head_dim;
   unit.scale = s.scale;
+  unit.bf16 = format == Format::bf16;
   return unit;
 }
 
@@ -92,13 +97,15 @@ void for_units(int64_t count, ThreadPool& pool, char* scratch, size_t bytes_per_
 
 }  // namespace
 
-const char* attention_variant() { return choose().name; }
+const char* attention_variant(const AttentionShape& shape, Format format) {
+  return choose(sizes_of(shape, format)).name;
+}
 
 size_t attention_workspace(const AttentionShape& shape, int threads) {
   check_shape(shape);
-  const AttentionUnit unit = sizes_of(shape);
+  const AttentionUnit unit = sizes_of(shape, Format::bf16);
   size_t most = 0;
-  for (const Entry& entry : kVariants) {  // of all: the choice may change between planning and running
+  for (const Entry& entry : kVariants) {  // of all: what they depend on may change until they run
     most = std::max(most, round_up64(entry.variant.forward_scratch(unit)));
     if (shape.q_len == shape.kv_len) most = std::max(most, round_up64(entry.variant.backward_scratch(unit)));
   }
@@ -113,9 +120,8 @@ void attention_forward(const AttentionShape& s, ConstMatrix q, ConstMatrix k, Co
   if (workspace.planning()) return;
   for (const ConstMatrix& m : {k, v, ConstMatrix(out)}) check_format(q, m);
 
-  const AttentionVariant& variant = choose().variant;
-  AttentionUnit common = sizes_of(s);
-  common.bf16 = q.format == Format::bf16;
+  AttentionUnit common = sizes_of(s, q.format);
+  const AttentionVariant& variant = choose(common).variant;
   common.q_stride = q.stride;
   common.k_stride = k.stride;
   common.v_stride = v.stride;
@@ -155,9 +161,8 @@ void attention_backward(const AttentionShape& s, ConstMatrix dout, ConstMatrix q
   for (const ConstMatrix& m : {dout, k, v, out, ConstMatrix(dq), ConstMatrix(dk), ConstMatrix(dv)})
     check_format(q, m);
 
-  const AttentionVariant& variant = choose().variant;
-  AttentionUnit common = sizes_of(s);
-  common.bf16 = q.format == Format::bf16;
+  AttentionUnit common = sizes_of(s, q.format);
+  const AttentionVariant& variant = choose(common).variant;
   common.q_stride = q.stride;
   common.k_stride = k.stride;
   common.v_stride = v.stride;

@@ -28,8 +28,10 @@ struct AttentionShape {
 /// a multiple of kv_heads.
 size_t attention_workspace(const AttentionShape& shape, int threads);
 
-/// The implementation that max_isa() selects now: "avx512", "avx2" or "ref".
-const char* attention_variant();
+/// The implementation that max_isa() selects now: "amx", "avx512", "avx2" or "ref". That of AMX takes BF16
+/// and more than a few rows; it rounds probabilities, and in the backward pass the gradients of scores, to
+/// BF16 where they are operands.
+const char* attention_variant(const AttentionShape& shape, Format format);
 
 /// lse: [batch, heads, q_len], the log of the sum of exponentials of each row, kept for the backward pass (or
 /// none). `amax`: receives max |out| as stored, NaN if there is one (or none). Scores, sums and statistics

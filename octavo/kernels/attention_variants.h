@@ -33,6 +33,8 @@ struct AttentionUnit {
 
 struct AttentionVariant {
   int64_t row_tile;  ///< rows of a forward unit
+  /// Whether it is made for such units; only sizes, scale and format are read. Null: for all.
+  bool (*takes)(const AttentionUnit&);
   /// Bytes; of the unit only the sizes are read.
   size_t (*forward_scratch)(const AttentionUnit&);
   size_t (*backward_scratch)(const AttentionUnit&);
@@ -46,5 +48,6 @@ struct AttentionVariant {
 extern const AttentionVariant kAttentionRef;
 extern const AttentionVariant kAttentionAvx2;
 extern const AttentionVariant kAttentionAvx512;
+extern const AttentionVariant kAttentionAmx;
 
 }  // namespace octavo

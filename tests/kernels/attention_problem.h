@@ -23,12 +23,13 @@ class IsaScope {
   Isa before_;
 };
 
-/// The instruction sets that have a variant of their own here.
-inline std::vector<Isa> fast_isas() {
+/// The instruction sets that have a variant of their own for this.
+inline std::vector<Isa> fast_isas(const AttentionShape& shape, Format format) {
   std::vector<Isa> list;
-  for (Isa isa : {Isa::avx2, Isa::avx512}) {
+  for (Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
     IsaScope scope(isa);
-    if (isa <= cpu_isa() && std::string(attention_variant()) == to_string(isa)) list.push_back(isa);
+    if (isa <= cpu_isa() && attention_variant(shape, format) == std::string(to_string(isa)))
+      list.push_back(isa);
   }
   return list;
 }
@@ -102,7 +103,6 @@ struct Problem {
         dout(f, s.batch * s.q_len, s.heads * s.head_dim, 0, 4),
         dqkv(f, s.batch * s.q_len, qkv.cols()),
         lse(static_cast<size_t>(s.batch * s.heads * s.q_len)) {
-    if (shape.scale == 0) shape.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
     std::mt19937 rng(seed);
     qkv.randomize(rng, size);
     cache_k.randomize(rng, size);
@@ -142,7 +142,8 @@ inline AttentionShape square(int64_t length, int64_t heads, int64_t kv_heads, in
           .kv_len = length,
           .heads = heads,
           .kv_heads = kv_heads,
-          .head_dim = head_dim};
+          .head_dim = head_dim,
+          .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))};
 }
 
 inline std::string describe(const Problem& p, Isa isa) {
@@ -151,6 +152,13 @@ inline std::string describe(const Problem& p, Isa isa) {
          std::to_string(s.batch) + " q_len " + std::to_string(s.q_len) + " kv_len " +
          std::to_string(s.kv_len) + " heads " + std::to_string(s.heads) + "/" + std::to_string(s.kv_heads) +
          " head_dim " + std::to_string(s.head_dim);
+}
+
+inline float largest(const Padded& a) {
+  float top = 0;
+  for (int64_t r = 0; r < a.rows(); ++r)
+    for (int64_t c = 0; c < a.cols(); ++c) top = std::max(top, std::abs(a.at(r, c)));
+  return top;
 }
 
 /// Largest difference, in units of what is allowed: `absolute` times the largest number, and the step of BF16

@@ -106,7 +106,11 @@ void backward(const AttentionUnit& u, void* scratch) {
 
 }  // namespace
 
-constinit const AttentionVariant kAttentionRef = {kRowTile, forward_scratch, backward_scratch, forward,
-                                                  backward};
+constinit const AttentionVariant kAttentionRef = {.row_tile = kRowTile,
+                                                  .takes = nullptr,
+                                                  .forward_scratch = forward_scratch,
+                                                  .backward_scratch = backward_scratch,
+                                                  .forward = forward,
+                                                  .backward = backward};
 
 }  // namespace octavo

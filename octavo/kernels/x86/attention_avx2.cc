@@ -10,6 +10,9 @@ namespace octavo {
 namespace avx2 {
 namespace {
 #include "octavo/kernels/x86/attention-inl.h"
+
+#include "octavo/kernels/x86/attention_multiply-inl.h"
+
 #include "octavo/kernels/x86/attention_forward-inl.h"
 
 #include "octavo/kernels/x86/attention_backward-inl.h"
@@ -17,7 +20,11 @@ namespace {
 }  // namespace
 }  // namespace avx2
 
-constinit const AttentionVariant kAttentionAvx2 = {avx2::kRowTile, avx2::forward_scratch,
-                                                   avx2::backward_scratch, avx2::forward, avx2::backward};
+constinit const AttentionVariant kAttentionAvx2 = {.row_tile = avx2::kRowTile,
+                                                   .takes = nullptr,
+                                                   .forward_scratch = avx2::forward_scratch,
+                                                   .backward_scratch = avx2::backward_scratch,
+                                                   .forward = avx2::forward,
+                                                   .backward = avx2::backward};
 
 }  // namespace octavo

@@ -10,6 +10,9 @@ namespace octavo {
 namespace avx512 {
 namespace {
 #include "octavo/kernels/x86/attention-inl.h"
+
+#include "octavo/kernels/x86/attention_multiply-inl.h"
+
 #include "octavo/kernels/x86/attention_forward-inl.h"
 
 #include "octavo/kernels/x86/attention_backward-inl.h"
@@ -17,7 +20,11 @@ namespace {
 }  // namespace
 }  // namespace avx512
 
-constinit const AttentionVariant kAttentionAvx512 = {
-    avx512::kRowTile, avx512::forward_scratch, avx512::backward_scratch, avx512::forward, avx512::backward};
+constinit const AttentionVariant kAttentionAvx512 = {.row_tile = avx512::kRowTile,
+                                                     .takes = nullptr,
+                                                     .forward_scratch = avx512::forward_scratch,
+                                                     .backward_scratch = avx512::backward_scratch,
+                                                     .forward = avx512::forward,
+                                                     .backward = avx512::backward};
 
 }  // namespace octavo

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forward attention on BF16 through AMX: online softmax (arXiv 2205.14135, algorithm 1) with FP32 statistics
+// and sums; the probabilities are rounded to BF16 for their product with the values, not for their sum.
+#include "octavo/kernels/x86/attention_amx.h"
+#include "octavo/kernels/x86/attention_tiles_amx.h"
+
+namespace octavo {
+namespace avx512 {
+namespace {
+
+constexpr int64_t kKeys = 128, kKeyBlocks = kKeys / kBlock;
+
+/// Of a tile of rows and a tile of keys. Sums of 32 rows lie together as [head_dim][row].
+struct ForwardTile {
+  Tile *q, *k, *v, *p;
+  float *scores, *out;         ///< scores: [key][32 rows]
+  float *top, *total, *decay;  ///< per row; top is that of the scores times log2(e)
+
+  ForwardTile(Scratch& scratch, int64_t blocks)
+      : q(take_tiles(scratch, kAmxRowTile / 16 * blocks)),
+        k(take_tiles(scratch, kKeys / 16 * blocks)),
+        v(take_tiles(scratch, kKeyBlocks * 2 * blocks)),
+        p(take_tiles(scratch, kKeyBlocks * 2)),
+        scores(scratch.floats(kKeys * kBlock)),
+        out(scratch.floats(kAmxRowTile * blocks * kBlock)),
+        top(scratch.floats(kAmxRowTile)),
+        total(scratch.floats(kAmxRowTile)),
+        decay(scratch.floats(kAmxRowTile)) {}
+};
+
+/// Scores of 16 rows to probabilities, as words of two keys. Keys from `most` on no row sees, before `least`
+/// all do; `seen` is how many each does. Both kinds end up as pairs up to `padded`, with zeros.
+void softmax(const ForwardTile& t, int64_t row, float factor, int64_t least_seen, int64_t most, U32 seen,
+             int64_t padded) {
+  const float* s = t.scores + row % kBlock;
+  __m512i* words = t.p[row % kBlock / 16 * kKeyBlocks].words;
+  const auto sees = [&](int64_t j) { return (splat(static_cast<uint32_t>(j)) < seen).v; };
+
+  const F32 lowest = splat(-FLT_MAX);
+  F32 tops[4] = {lowest, lowest, lowest, lowest};  // chains that hide the latency
+  int64_t j = 0;
+  for (; j + 4 <= least_seen; j += 4)
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) tops[i] = max(load(s + (j + i) * kBlock), tops[i]);
+  for (; j < most; ++j) tops[0].v = _mm512_mask_max_ps(tops[0].v, sees(j), load(s + j * kBlock).v, tops[0].v);
+  const F32 highest = max(max(tops[0], tops[1]), max(tops[2], tops[3]));
+  const F32 old_top = load(t.top + row), top = max(highest * splat(factor), old_top);
+
+  F32 total = zero();
+  const __m512i interleave =
+      _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
+                        0x180008, 0x190009, 0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
+  const auto pair = [&](int64_t at, __mmask16 used, __mmask16 next_used) OCTAVO_LAMBDA {
+    const auto exponent = [&](int64_t key) OCTAVO_LAMBDA {
+      return _mm512_fmsub_ps(load(s + key * kBlock).v, _mm512_set1_ps(factor), top.v);
+    };
+    const F32 a{power_of_2(exponent(at), used)}, b{power_of_2(exponent(at + 1), next_used)};
+    total = total + (a + b);
+    words[at / 2] = _mm512_permutexvar_epi16(interleave, narrow(a, b));
+  };
+  for (j = 0; j + 2 <= least_seen; j += 2) pair(j, 0xffff, 0xffff);
+  for (; j < most; j += 2) pair(j, sees(j), sees(j + 1));
+  for (; j < padded; j += 2) words[j / 2] = _mm512_setzero_si512();
+
+  const F32 decay{power_of_2((old_top - top).v, 0xffff)};
+  store(t.top + row, top);
+  store(t.decay + row, decay);
+  store(t.total + row, fma(load(t.total + row), decay, total));
+}
+
+/// What the block of 32 rows at r gets from keys [j0, j0 + keys).
+void row_block(const AttentionUnit& u, const ForwardTile& t, int64_t r, int64_t rows, int64_t j0,
+               int64_t keys) {
+  const int64_t blocks = blocks_of(u.head_dim);
+  const auto seen_here = [&](int64_t row) {
+    return smaller(keys, larger(0, seen_by(u, u.first_row + row) - j0));
+  };
+  const int64_t end = smaller(r + kBlock, rows), most = seen_here(end - 1), padded = padded_to_blocks(most);
+  if (most == 0) return;
+  const Tile* q = t.q + r / 16 * blocks;
+  for (int64_t j = 0; j < padded; j += kBlock)
+    multiply_tiles(t.k + j / 16 * blocks, blocks, q, blocks, blocks, t.scores + j * kBlock, kBlock, true);
+
+  for (int64_t row = r; row < r + kBlock; row += kLanes) {
+    alignas(64) uint32_t seen[kLanes];  // rows that do not exist see what the last one does
+    for (int64_t i = 0; i < kLanes; ++i)
+      seen[i] = static_cast<uint32_t>(seen_here(smaller(row + i, end - 1)));
+    softmax(t, row, u.scale * 1.44269504f, seen[0], seen[kLanes - 1], {_mm512_load_si512(seen)}, padded);
+  }
+
+  float* out = t.out + r * blocks * kBlock;
+  if (j0 > 0) {
+    const F32 low = load(t.decay + r), high = load(t.decay + r + kLanes);
+    for (int64_t d = 0; d < blocks * kBlock; ++d) {
+      store(out + d * kBlock, load(out + d * kBlock) * low);
+      store(out + d * kBlock + kLanes, load(out + d * kBlock + kLanes) * high);
+    }
+  }
+  for (int64_t d = 0; d < blocks; ++d)
+    multiply_tiles(t.v + 2 * d * kKeyBlocks, kKeyBlocks, t.p, kKeyBlocks, padded / kBlock,
+                   out + d * kBlock * kBlock, kBlock, j0 == 0);
+}
+
+/// Divides the sums of 16 rows by their totals and stores them.
+U32 finish_rows(const AttentionUnit& u, const ForwardTile& t, int64_t row, int64_t rows, U32 amax) {
+  const F32 total = load(t.total + row);
+  const int64_t width = padded_to_blocks(u.head_dim);
+  const float* sums = t.out + row / kBlock * kBlock * width + row % kBlock;
+  for (int64_t d = 0; d < u.head_dim; d += kLanes)
+    amax = store_columns(
+        sums + d * kBlock, kBlock, splat(1.0f) / total, u.head_dim - d,
+        [&](int64_t c) {
+          return row + c < rows ? row_of<uint16_t>(u, u.out, u.out_stride, u.first_row + row + c) + d
+                                : nullptr;
+        },
+        amax);
+  for (int64_t r = row; u.lse && r < smaller(row + kLanes, rows); ++r)
+    u.lse[lse_index(u, u.first_row + r)] = t.top[r] * 0.693147181f + logf(t.total[r]);
+  return amax;
+}
+
+}  // namespace
+
+size_t amx_forward_scratch(const AttentionUnit& u) {
+  Scratch scratch(nullptr);
+  ForwardTile(scratch, blocks_of(u.head_dim));
+  return scratch.bytes();
+}
+
+uint32_t amx_forward(const AttentionUnit& u, void* memory) {
+  const int64_t rows = smaller(kAmxRowTile, u.q_len * u.group - u.first_row);
+  Scratch scratch(memory);
+  const ForwardTile t(scratch, blocks_of(u.head_dim));
+  configure_tiles();
+  pack_rows<true>(query_rows(u, u.q, u.q_stride, u.first_row, rows), t.q);
+  for (int64_t r = 0; r < padded_to_blocks(rows); r += kLanes) {
+    store(t.top + r, splat(-FLT_MAX));
+    store(t.total + r, zero());
+  }
+  const int64_t end = seen_by(u, u.first_row + rows - 1);
+  for (int64_t j0 = 0; j0 < end; j0 += kKeys) {
+    const int64_t keys = smaller(kKeys, end - j0);
+    pack_rows<false>(key_rows(u, u.k, u.k_stride, j0, keys), t.k);
+    pack_pairs<true>(key_rows(u, u.v, u.v_stride, j0, keys), kKeyBlocks, t.v);
+    for (int64_t r = 0; r < rows; r += kBlock) row_block(u, t, r, rows, j0, keys);
+  }
+  _tile_release();
+  U32 amax = splat(0u);
+  for (int64_t r = 0; r < rows; r += kLanes) amax = finish_rows(u, t, r, rows, amax);
+  return largest(amax);
+}
+
+}  // namespace avx512
+}  // namespace octavo
