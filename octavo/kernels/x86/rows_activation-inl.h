@@ -16,18 +16,22 @@ OCTAVO_SIMD F32 activate(F32 x, F32* slope) {
     if (slope) *slope = fma(x, density, cdf);
     return x * cdf;
   } else {
-    // (1 + tanh u) / 2 is the sigmoid of 2u, which keeps its accuracy where tanh nears -1. 2 sqrt(2/pi)
-    // = 1.5957691.
-    constexpr float kLinear = 1.595769122f, kCubic = 0.044715f * 1.595769122f;
+    // Both are x times a sigmoid 1 / (1 + e), accurate in both tails as e is large in one and small in the
+    // other. (1 + tanh u) / 2 is the sigmoid of 2u; log2(e) is in the constants. 2 sqrt(2/pi) = 1.5957691.
+    constexpr float kLinear = 1.595769122f, kCubic = 0.044715f * 1.595769122f, kLog2 = 1.44269504f;
     const F32 square = x * x;
-    const F32 z = kKind == kSilu ? x : x * fma(square, splat(kCubic), splat(kLinear));
-    F32 rest;
-    const F32 s = sigmoid(z, &rest);
-    if (slope) {
-      const F32 dz = kKind == kSilu ? splat(1.0f) : fma(square, splat(3 * kCubic), splat(kLinear));
-      *slope = fma(x * s, rest * dz, s);
-    }
-    return x * s;
+    F32 e;
+    if constexpr (kKind == kSilu)
+      e = exp_within(max(splat(-105.3f), min(splat(90.1f), negate(x))));
+    else
+      e = power_of_2(x * fma(square, splat(-kCubic * kLog2), splat(-kLinear * kLog2)));
+    if (!slope) return x / (splat(1.0f) + e);
+    const F32 s = splat(1.0f) / (splat(1.0f) + e), value = x * s;
+    // 1 - s is e * s, and where e is infinite the slope is 0 whatever comes out.
+    const F32 rest = min(splat(1e38f), e) * s;
+    const F32 dz = kKind == kSilu ? splat(1.0f) : fma(square, splat(3 * kCubic), splat(kLinear));
+    *slope = fma(value, rest * dz, s);
+    return value;
   }
 }
 

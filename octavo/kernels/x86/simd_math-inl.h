@@ -20,28 +20,31 @@ OCTAVO_SIMD F32 polynomial(F32 x, float highest, Rest... rest) {
   return horner(x, splat(highest), rest...);
 }
 
-/// e^x to 1 ulp. 0 below -87.3365 (the result would not be a normal number, and subnormals are slow to make),
-/// Inf from 88.7229 on, NaN for NaN. x = n ln 2 + r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q a minimax
-/// fit (7.5e-9).
-OCTAVO_SIMD F32 exp(F32 x) {
-  const F32 lowest = splat(-87.3365f);
-  const F32 clamped = max(lowest, min(splat(89.0f), x));
-  const F32 n = round(clamped * splat(1.44269504f));
+/// e^x to 1 ulp for x in [-152 ln 2, 130 ln 2]: 0 at the lower and Inf at the upper end, NaN for NaN. x = n
+/// ln 2 + r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q a minimax fit (7.5e-9).
+OCTAVO_SIMD F32 exp_within(F32 x) {
+  const F32 n = round(x * splat(1.44269504f));
   // ln 2 in two parts, the first with so few bits that n times it is exact.
-  const F32 r = fnma(n, splat(-2.12194440e-4f), fnma(n, splat(0.693359375f), clamped));
+  const F32 r = fnma(n, splat(-2.12194440e-4f), fnma(n, splat(0.693359375f), x));
   const F32 q =
       polynomial(r, 1.394112413e-3f, 8.363181235e-3f, 4.166637513e-2f, 0.1666657697f, 0.5000000027f);
-  const F32 e = fma(r * r, q, r) + splat(1.0f);
-  return select(x < lowest, zero(), scale_by_power(e, n));
+  return scale_by_power(fma(r * r, q, r) + splat(1.0f), n);
 }
 
-/// 1 / (1 + e^-x), to a few ulp in both tails. `complement`: 1 minus that, as accurate.
-OCTAVO_SIMD F32 sigmoid(F32 x, F32* complement) {
-  const F32 e = exp(negate(abs(x)));
-  const F32 large = splat(1.0f) / (splat(1.0f) + e), small = e * large;
-  const Mask negative = x < zero();
-  *complement = select(negative, large, small);
-  return select(negative, small, large);
+/// e^x to 1 ulp. 0 below -87.3365 (the result would not be a normal number, and subnormals are slow to make),
+/// Inf from 88.7229 on, NaN for NaN.
+OCTAVO_SIMD F32 exp(F32 x) {
+  const F32 lowest = splat(-87.3365f);
+  return select(x < lowest, zero(), exp_within(max(lowest, min(splat(89.0f), x))));
+}
+
+/// 2^x to 2 ulp. 0 from -152 down, Inf from 130 up, NaN for NaN. The polynomial is a minimax fit (9.1e-8) on
+/// [-1/2, 1/2], and 1 for 0.
+OCTAVO_SIMD F32 power_of_2(F32 x) {
+  const F32 within = max(splat(-152.0f), min(splat(130.0f), x)), n = round(within);
+  const F32 p = polynomial(within - n, 1.326472725e-3f, 9.671512688e-3f, 5.550733744e-2f, 0.2402224208f,
+                           0.6931469776f, 1.0f);
+  return scale_by_power(p, n);
 }
 
 /// Phi(x), the distribution function of the standard normal law, to a few ulp in both tails: what (1 +
