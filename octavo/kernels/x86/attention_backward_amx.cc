@@ -18,8 +18,9 @@ struct BackwardTile {
   Tile *k, *v, *k_columns;     ///< left operands, the last for sums over keys
   Tile *p, *ds;                ///< left operands [key][row]
   Tile* ds_pairs;              ///< right operand for sums over keys, rows in the order of column_of
-  float *scores, *dp;          ///< of one block: [32 keys][32 rows]
+  float *scores, *dp;          ///< of two blocks in turn: [32 keys][32 rows]
   float *lse, *row_sum;        ///< per row; lse times log2(e), row_sum = dout · out
+  int32_t* seen;               ///< keys that a row sees
   float* dq;                   ///< [head_dim][32 rows] per block, rows in the order of column_of
   float *dk, *dv;              ///< of all keys: [key][head_dim]
 
@@ -34,10 +35,11 @@ struct BackwardTile {
         p(take_tiles(scratch, kKeyBlocks * 2 * kRowBlocks)),
         ds(take_tiles(scratch, kKeyBlocks * 2 * kRowBlocks)),
         ds_pairs(take_tiles(scratch, kKeyBlocks * 2 * kRowBlocks)),
-        scores(scratch.floats(kBlock * kBlock)),
-        dp(scratch.floats(kBlock * kBlock)),
+        scores(scratch.floats(2 * kBlock * kBlock)),
+        dp(scratch.floats(2 * kBlock * kBlock)),
         lse(scratch.floats(kRows)),
         row_sum(scratch.floats(kRows)),
+        seen(reinterpret_cast<int32_t*>(scratch.floats(kRows))),
         dq(scratch.floats(kRows * blocks * kBlock)),
         dk(scratch.floats(padded_to_blocks(all_keys) * blocks * kBlock)),
         dv(scratch.floats(padded_to_blocks(all_keys) * blocks * kBlock)) {}
@@ -46,17 +48,18 @@ struct BackwardTile {
 /// Unpacking interleaves two vectors in parts of 128 bits: the row in column c of a block of ds_pairs and dq.
 int64_t row_in_column(int64_t c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
 
-/// 32 rows and 32 keys: scores and dout · v to p and ds. `seen`: how many of the keys each row sees.
+/// 32 rows and 32 keys: what `from` holds of scores and dp to p and ds. They start with
+/// first_key.
 template <bool kMasked>
-void softmax_gradient(const BackwardTile& t, int64_t row_block, int64_t key_block, float factor,
-                      const uint32_t* seen) {
+void softmax_gradient(const BackwardTile& t, int64_t from, int64_t row_block, int64_t key_block, float factor,
+                      int64_t first_key) {
   const F32 scale = splat(factor);
   F32 lse[2], row_sum[2];
-  U32 limit[2];
+  __m512i seen[2];
   for (int h = 0; h < 2; ++h) {
     lse[h] = load(t.lse + row_block * kBlock + h * kLanes);
     row_sum[h] = load(t.row_sum + row_block * kBlock + h * kLanes);
-    limit[h].v = _mm512_load_si512(seen + h * kLanes);
+    seen[h] = _mm512_loadu_si512(t.seen + row_block * kBlock + h * kLanes);
   }
   __m512i* pairs = t.ds_pairs[row_block * 2 * kKeyBlocks + key_block].words;
   for (int64_t j = 0; j < kBlock; j += 2) {
@@ -66,9 +69,10 @@ void softmax_gradient(const BackwardTile& t, int64_t row_block, int64_t key_bloc
       F32 x[2], dx[2];
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
-        const int64_t at = (j + i) * kBlock + h * kLanes;
+        const int64_t at = from + (j + i) * kBlock + h * kLanes;
         const __mmask16 used =
-            kMasked ? (splat(static_cast<uint32_t>(j + i)) < limit[h]).v : static_cast<__mmask16>(0xffff);
+            kMasked ? _mm512_cmplt_epi32_mask(_mm512_set1_epi32(static_cast<int>(first_key + j + i)), seen[h])
+                    : static_cast<__mmask16>(0xffff);
         x[h].v = power_of_2(_mm512_fmsub_ps(load(t.scores + at).v, scale.v, lse[h].v), used);
         dx[h].v = _mm512_maskz_mul_ps(used, x[h].v, (load(t.dp + at) - row_sum[h]).v);
       }
@@ -84,31 +88,44 @@ void softmax_gradient(const BackwardTile& t, int64_t row_block, int64_t key_bloc
 /// Everything that rows [r0, r0 + rows) and keys [j0, j0 + keys) give each other.
 void tile_pair(const AttentionUnit& u, const BackwardTile& t, int64_t r0, int64_t rows, int64_t j0,
                int64_t keys) {
-  const int64_t blocks = blocks_of(u.head_dim), padded = blocks * kBlock;
-  int64_t first_block[kKeyBlocks];  // of rows that sees some of the keys
-  for (int64_t& first : first_block) first = kRowBlocks;
-  for (int64_t b = 0; b < blocks_of(rows); ++b) {
-    const int64_t end = smaller(rows, (b + 1) * kBlock);
-    const int64_t key_blocks = blocks_of(larger(0, smaller(keys, seen_by(u, r0 + end - 1) - j0)));
-    for (int64_t kb = 0; kb < key_blocks; ++kb) {
-      first_block[kb] = smaller(first_block[kb], b);
-      multiply_tiles(t.k + 2 * kb * blocks, blocks, t.q + 2 * b * blocks, blocks, blocks, t.scores, kBlock,
-                     true);
-      multiply_tiles(t.v + 2 * kb * blocks, blocks, t.dout + 2 * b * blocks, blocks, blocks, t.dp, kBlock,
-                     true);
-      alignas(64) uint32_t seen[kBlock] = {};
-      for (int64_t i = 0; i < end - b * kBlock; ++i)
-        seen[i] = static_cast<uint32_t>(larger(0, seen_by(u, r0 + b * kBlock + i) - j0 - kb * kBlock));
-      const bool whole = seen[0] >= kBlock && end == (b + 1) * kBlock;
-      (whole ? softmax_gradient<false> : softmax_gradient<true>)(t, b, kb, u.scale * 1.44269504f, seen);
+  const int64_t blocks = blocks_of(u.head_dim), padded = blocks * kBlock, row_blocks = blocks_of(rows);
+  struct Pair {
+    int64_t row_block, key_block;
+  } pairs[kRowBlocks * kKeyBlocks];  // those with something to see
+  int64_t count = 0, key_blocks[kRowBlocks], first_row_block[kKeyBlocks];
+  for (int64_t& first : first_row_block) first = row_blocks;
+  for (int64_t b = 0; b < row_blocks; ++b) {
+    const int64_t last = smaller(rows, (b + 1) * kBlock) - 1;
+    key_blocks[b] = blocks_of(larger(0, smaller(keys, t.seen[last] - j0)));
+    for (int64_t kb = 0; kb < key_blocks[b]; ++kb) {
+      pairs[count++] = {b, kb};
+      first_row_block[kb] = smaller(first_row_block[kb], b);
     }
-    for (int64_t d = 0; d < blocks && key_blocks > 0; ++d)
-      multiply_tiles(t.k_columns + 2 * d * kKeyBlocks, kKeyBlocks, t.ds_pairs + b * 2 * kKeyBlocks,
-                     kKeyBlocks, key_blocks, t.dq + (b * blocks + d) * kBlock * kBlock, kBlock, j0 == 0);
   }
-  for (int64_t kb = 0; kb < kKeyBlocks; ++kb) {
-    const int64_t b = first_block[kb], steps = blocks_of(rows) - b;
-    if (steps <= 0) continue;
+
+  const auto start = [&](int64_t n) {
+    const int64_t right = 2 * pairs[n].row_block * blocks, left = 2 * pairs[n].key_block * blocks;
+    const int64_t at = n % 2 * kBlock * kBlock;
+    multiply_tiles(t.k + left, blocks, t.q + right, blocks, blocks, t.scores + at, kBlock, true);
+    multiply_tiles(t.v + left, blocks, t.dout + right, blocks, blocks, t.dp + at, kBlock, true);
+  };
+  if (count > 0) start(0);
+  for (int64_t n = 0; n < count; ++n) {
+    if (n + 1 < count) start(n + 1);  // these products run while vectors are busy with the ones before
+    const int64_t b = pairs[n].row_block, kb = pairs[n].key_block, r = b * kBlock;
+    const int64_t key = j0 + kb * kBlock;
+    const bool whole = rows - r >= kBlock && t.seen[r] >= key + kBlock;
+    (whole ? softmax_gradient<false> : softmax_gradient<true>)(t, n % 2 * kBlock * kBlock, b, kb,
+                                                               u.scale * 1.44269504f, key);
+  }
+
+  for (int64_t b = 0; b < row_blocks; ++b)
+    for (int64_t d = 0; d < blocks && key_blocks[b] > 0; ++d)
+      multiply_tiles(t.k_columns + 2 * d * kKeyBlocks, kKeyBlocks, t.ds_pairs + b * 2 * kKeyBlocks,
+                     kKeyBlocks, key_blocks[b], t.dq + (b * blocks + d) * kBlock * kBlock, kBlock, j0 == 0);
+  for (int64_t kb = 0; kb < blocks_of(keys); ++kb) {
+    const int64_t b = first_row_block[kb], steps = row_blocks - b;
+    if (steps == 0) continue;
     const int64_t left = 2 * kb * kRowBlocks + b, sums = (j0 + kb * kBlock) * padded;
     for (int64_t d = 0; d < blocks; ++d) {
       const int64_t right = 2 * d * kRowBlocks + b;
@@ -128,32 +145,36 @@ float row_dot(const uint16_t* a, const uint16_t* b, int64_t width) {
 }
 
 void load_rows(const AttentionUnit& u, const BackwardTile& t, int64_t r0, int64_t rows) {
-  const Rows q = query_rows(u, u.q, u.q_stride, r0, rows),
-             dout = query_rows(u, u.dout, u.dout_stride, r0, rows);
+  const auto q = query_rows<const uint16_t>(u, u.q, u.q_stride, r0, rows);
+  const auto dout = query_rows<const uint16_t>(u, u.dout, u.dout_stride, r0, rows);
+  const auto out = query_rows<const uint16_t>(u, u.out, u.out_stride, r0, rows);
   pack_rows<true>(q, t.q);
   pack_rows<true>(dout, t.dout);
   pack_pairs<false>(q, kRowBlocks, t.q_pairs);
   pack_pairs<false>(dout, kRowBlocks, t.dout_pairs);
-  for (int64_t i = 0; i < padded_to_blocks(rows); ++i) {
-    const int64_t r = r0 + smaller(i, rows - 1);  // rows that do not exist are masked
-    t.lse[i] = u.lse[lse_index(u, r)] * 1.44269504f;
-    t.row_sum[i] = row_dot(row_of<const uint16_t>(u, u.out, u.out_stride, r),
-                           row_of<const uint16_t>(u, u.dout, u.dout_stride, r), u.head_dim);
+  count_seen(u, r0, rows, t.seen);
+  for (int64_t r = 0; r < padded_to_blocks(rows); r += kBlock) {
+    const uint16_t *a[kBlock], *b[kBlock];
+    dout.find(r, kBlock, a);
+    out.find(r, kBlock, b);
+    for (int64_t i = 0; i < kBlock; ++i) {
+      t.row_sum[r + i] = a[i] ? row_dot(a[i], b[i], u.head_dim) : 0;
+      t.lse[r + i] = a[i] ? u.lse[lse_index(u, r0 + r + i)] * 1.44269504f : 0;
+    }
   }
 }
 
 void store_dq(const AttentionUnit& u, const BackwardTile& t, int64_t r0, int64_t rows) {
   const int64_t padded = padded_to_blocks(u.head_dim);
-  for (int64_t b = 0; b < blocks_of(rows); ++b)
+  for (int64_t b = 0; b < blocks_of(rows); ++b) {
+    uint16_t *row[kBlock], *in_order[kBlock];
+    query_rows<uint16_t>(u, u.dq, u.dq_stride, r0, rows).find(b * kBlock, kBlock, row);
+    for (int64_t c = 0; c < kBlock; ++c) in_order[c] = row[row_in_column(c)];
     for (int64_t half = 0; half < kBlock; half += kLanes)
       for (int64_t d = 0; d < u.head_dim; d += kLanes)
-        store_columns(
-            t.dq + (b * padded + d) * kBlock + half, kBlock, splat(u.scale), u.head_dim - d,
-            [&](int64_t c) {
-              const int64_t r = b * kBlock + row_in_column(half + c);
-              return r < rows ? row_of<uint16_t>(u, u.dq, u.dq_stride, r0 + r) + d : nullptr;
-            },
-            splat(0u));
+        store_columns(t.dq + (b * padded + d) * kBlock + half, kBlock, splat(u.scale), in_order + half, d,
+                      u.head_dim, splat(0u));
+  }
 }
 
 void store_keys(const float* sums, int64_t keys, int64_t width, float factor, void* out, int64_t stride) {
@@ -184,7 +205,7 @@ void amx_backward(const AttentionUnit& u, void* memory) {
     load_rows(u, t, r0, rows);
     for (int64_t j0 = 0; j0 < end; j0 += kKeys) {
       const int64_t keys = smaller(kKeys, end - j0);
-      const Rows k = key_rows(u, u.k, u.k_stride, j0, keys);
+      const auto k = key_rows(u, u.k, u.k_stride, j0, keys);
       pack_rows<false>(k, t.k);
       pack_rows<false>(key_rows(u, u.v, u.v_stride, j0, keys), t.v);
       pack_pairs<true>(k, kKeyBlocks, t.k_columns);

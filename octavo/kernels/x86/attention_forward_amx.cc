@@ -15,6 +15,7 @@ struct ForwardTile {
   Tile *q, *k, *v, *p;
   float *scores, *out;         ///< scores: [key][32 rows]
   float *top, *total, *decay;  ///< per row; top is that of the scores times log2(e)
+  int32_t* seen;               ///< keys that a row sees
 
   ForwardTile(Scratch& scratch, int64_t blocks)
       : q(take_tiles(scratch, kAmxRowTile / 16 * blocks)),
@@ -25,16 +26,19 @@ struct ForwardTile {
         out(scratch.floats(kAmxRowTile * blocks * kBlock)),
         top(scratch.floats(kAmxRowTile)),
         total(scratch.floats(kAmxRowTile)),
-        decay(scratch.floats(kAmxRowTile)) {}
+        decay(scratch.floats(kAmxRowTile)),
+        seen(reinterpret_cast<int32_t*>(scratch.floats(kAmxRowTile))) {}
 };
 
 /// Scores of 16 rows to probabilities, as words of two keys. Keys from `most` on no row sees, before `least`
 /// all do; `seen` is how many each does. Both kinds end up as pairs up to `padded`, with zeros.
-void softmax(const ForwardTile& t, int64_t row, float factor, int64_t least_seen, int64_t most, U32 seen,
+void softmax(const ForwardTile& t, int64_t row, float factor, int64_t least_seen, int64_t most, __m512i seen,
              int64_t padded) {
   const float* s = t.scores + row % kBlock;
   __m512i* words = t.p[row % kBlock / 16 * kKeyBlocks].words;
-  const auto sees = [&](int64_t j) { return (splat(static_cast<uint32_t>(j)) < seen).v; };
+  const auto sees = [&](int64_t j) {
+    return _mm512_cmplt_epi32_mask(_mm512_set1_epi32(static_cast<int>(j)), seen);
+  };
 
   const F32 lowest = splat(-FLT_MAX);
   F32 tops[4] = {lowest, lowest, lowest, lowest};  // chains that hide the latency
@@ -73,19 +77,18 @@ void row_block(const AttentionUnit& u, const ForwardTile& t, int64_t r, int64_t 
                int64_t keys) {
   const int64_t blocks = blocks_of(u.head_dim);
   const auto seen_here = [&](int64_t row) {
-    return smaller(keys, larger(0, seen_by(u, u.first_row + row) - j0));
+    return smaller(keys, larger(0, t.seen[smaller(row, rows - 1)] - j0));
   };
-  const int64_t end = smaller(r + kBlock, rows), most = seen_here(end - 1), padded = padded_to_blocks(most);
+  const int64_t most = seen_here(r + kBlock - 1), padded = padded_to_blocks(most);
   if (most == 0) return;
   const Tile* q = t.q + r / 16 * blocks;
   for (int64_t j = 0; j < padded; j += kBlock)
     multiply_tiles(t.k + j / 16 * blocks, blocks, q, blocks, blocks, t.scores + j * kBlock, kBlock, true);
 
   for (int64_t row = r; row < r + kBlock; row += kLanes) {
-    alignas(64) uint32_t seen[kLanes];  // rows that do not exist see what the last one does
-    for (int64_t i = 0; i < kLanes; ++i)
-      seen[i] = static_cast<uint32_t>(seen_here(smaller(row + i, end - 1)));
-    softmax(t, row, u.scale * 1.44269504f, seen[0], seen[kLanes - 1], {_mm512_load_si512(seen)}, padded);
+    const __m512i left =
+        _mm512_sub_epi32(_mm512_loadu_si512(t.seen + row), _mm512_set1_epi32(static_cast<int>(j0)));
+    softmax(t, row, u.scale * 1.44269504f, seen_here(row), seen_here(row + kLanes - 1), left, padded);
   }
 
   float* out = t.out + r * blocks * kBlock;
@@ -103,17 +106,12 @@ void row_block(const AttentionUnit& u, const ForwardTile& t, int64_t r, int64_t 
 
 /// Divides the sums of 16 rows by their totals and stores them.
 U32 finish_rows(const AttentionUnit& u, const ForwardTile& t, int64_t row, int64_t rows, U32 amax) {
-  const F32 total = load(t.total + row);
-  const int64_t width = padded_to_blocks(u.head_dim);
-  const float* sums = t.out + row / kBlock * kBlock * width + row % kBlock;
+  uint16_t* out[kLanes];
+  query_rows<uint16_t>(u, u.out, u.out_stride, u.first_row, rows).find(row, kLanes, out);
+  const F32 factor = splat(1.0f) / load(t.total + row);
+  const float* sums = t.out + row / kBlock * kBlock * padded_to_blocks(u.head_dim) + row % kBlock;
   for (int64_t d = 0; d < u.head_dim; d += kLanes)
-    amax = store_columns(
-        sums + d * kBlock, kBlock, splat(1.0f) / total, u.head_dim - d,
-        [&](int64_t c) {
-          return row + c < rows ? row_of<uint16_t>(u, u.out, u.out_stride, u.first_row + row + c) + d
-                                : nullptr;
-        },
-        amax);
+    amax = store_columns(sums + d * kBlock, kBlock, factor, out, d, u.head_dim, amax);
   for (int64_t r = row; u.lse && r < smaller(row + kLanes, rows); ++r)
     u.lse[lse_index(u, u.first_row + r)] = t.top[r] * 0.693147181f + logf(t.total[r]);
   return amax;
@@ -132,7 +130,8 @@ uint32_t amx_forward(const AttentionUnit& u, void* memory) {
   Scratch scratch(memory);
   const ForwardTile t(scratch, blocks_of(u.head_dim));
   configure_tiles();
-  pack_rows<true>(query_rows(u, u.q, u.q_stride, u.first_row, rows), t.q);
+  pack_rows<true>(query_rows<const uint16_t>(u, u.q, u.q_stride, u.first_row, rows), t.q);
+  count_seen(u, u.first_row, rows, t.seen);
   for (int64_t r = 0; r < padded_to_blocks(rows); r += kLanes) {
     store(t.top + r, splat(-FLT_MAX));
     store(t.total + r, zero());

@@ -67,39 +67,59 @@ inline void multiply_tiles(const Tile* a, int64_t a_next, const Tile* b, int64_t
 
 /// Rows of a BF16 matrix that are tokens, or query heads stacked as in AttentionUnit. Past `count` there are
 /// none.
+template <class T>
 struct Rows {
-  const uint16_t* base;
+  T* base;
   int64_t stride, group, head_dim, first, count;
 
-  const char* operator()(int64_t r) const {
-    if (r >= count) return nullptr;
-    const int64_t row = first + r;
-    return reinterpret_cast<const char*>(base + row / group * stride + row % group * head_dim);
+  /// Pointers to rows r to r + n, or null. Without a division for each row: it takes as long as copying one.
+  void find(int64_t r, int64_t n, T** row) const {
+    int64_t token = (first + r) / group, head = (first + r) % group;
+    for (int64_t i = 0; i < n; ++i) {
+      row[i] = r + i < count ? base + token * stride + head * head_dim : nullptr;
+      if (++head == group) {
+        head = 0;
+        ++token;
+      }
+    }
   }
 };
 
-inline Rows query_rows(const AttentionUnit& u, const void* base, int64_t stride, int64_t first,
-                       int64_t count) {
-  return {static_cast<const uint16_t*>(base), stride, u.group, u.head_dim, first, count};
+template <class T, class P>
+Rows<T> query_rows(const AttentionUnit& u, P* base, int64_t stride, int64_t first, int64_t count) {
+  return {static_cast<T*>(base), stride, u.group, u.head_dim, first, count};
 }
-inline Rows key_rows(const AttentionUnit& u, const void* base, int64_t stride, int64_t first, int64_t count) {
+inline Rows<const uint16_t> key_rows(const AttentionUnit& u, const void* base, int64_t stride, int64_t first,
+                                     int64_t count) {
   return {static_cast<const uint16_t*>(base), stride, 1, u.head_dim, first, count};
+}
+
+/// How many keys each row sees, up to the end of the last block; rows that do not exist see none.
+inline void count_seen(const AttentionUnit& u, int64_t first, int64_t count, int32_t* seen) {
+  int64_t head = first % u.group, keys = seen_by(u, first);
+  for (int64_t i = 0; i < padded_to_blocks(count); ++i) {
+    seen[i] = i < count ? static_cast<int32_t>(keys) : 0;
+    if (++head == u.group) {
+      head = 0;
+      ++keys;
+    }
+  }
 }
 
 /// Tiles [16 rows][32 of head_dim], those of a row side by side; transposed, a right operand whose columns
 /// are the rows. Zeros fill up both directions.
 template <bool kTransposed>
-void pack_rows(const Rows& x, Tile* out) {
+void pack_rows(const Rows<const uint16_t>& x, Tile* out) {
   const int64_t across = blocks_of(x.head_dim);
   for (int64_t r = 0; r < padded_to_blocks(x.count); r += 16) {
-    const char* row[16];
-    for (int i = 0; i < 16; ++i) row[i] = x(r + i);
+    const uint16_t* row[16];
+    x.find(r, 16, row);
     for (int64_t w = 0; w < across; ++w, ++out) {
       __m512i v[16];
       const __mmask32 there = static_cast<__mmask32>(lanes(least(kBlock, x.head_dim - w * kBlock)));
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i)
-        v[i] = row[i] ? _mm512_maskz_loadu_epi16(there, row[i] + w * 64) : _mm512_setzero_si512();
+        v[i] = row[i] ? _mm512_maskz_loadu_epi16(there, row[i] + w * kBlock) : _mm512_setzero_si512();
       if constexpr (kTransposed) transpose16(v);
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i) out->words[i] = v[i];
@@ -110,15 +130,17 @@ void pack_rows(const Rows& x, Tile* out) {
 /// Tiles [32 rows][16 of head_dim] for sums over rows: a right operand, or transposed a left one. Those below
 /// each other lie side by side, the next of head_dim is `next` tiles further on.
 template <bool kTransposed>
-void pack_pairs(const Rows& x, int64_t next, Tile* out) {
+void pack_pairs(const Rows<const uint16_t>& x, int64_t next, Tile* out) {
   for (int64_t b = 0; b < blocks_of(x.count); ++b) {
-    const char* row[32];
-    for (int i = 0; i < 32; ++i) row[i] = x(b * kBlock + i);
+    const uint16_t* row[kBlock];
+    x.find(b * kBlock, kBlock, row);
     for (int64_t w = 0; w < blocks_of(x.head_dim); ++w) {
       __m512i low[16], high[16], pair[2];
       for (int i = 0; i < 16; ++i) {
-        const char *p = row[2 * i], *q = row[2 * i + 1];
-        Bf16Reader().across(p ? p + w * 64 : p, q ? q + w * 64 : q, x.head_dim - w * kBlock, pair);
+        const auto part = [&](const uint16_t* p) {
+          return p ? reinterpret_cast<const char*>(p + w * kBlock) : nullptr;
+        };
+        Bf16Reader().across(part(row[2 * i]), part(row[2 * i + 1]), x.head_dim - w * kBlock, pair);
         low[i] = pair[0];
         high[i] = pair[1];
       }
@@ -150,23 +172,22 @@ OCTAVO_SIMD __m512i narrow(F32 low, F32 high) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v));
 }
 
-/// 16 columns of 16 numbers, `stride` apart, each times factor[column]: column c goes to rows(c) as BF16 as
-/// far as `width` numbers of it are wanted, if that is not null. Returns the larger of amax and the
-/// magnitudes stored, lane by lane.
-template <class RowFn>
-U32 store_columns(const float* x, int64_t stride, F32 factor, int64_t width, const RowFn& rows, U32 amax) {
+/// 16 columns of 16 numbers, `stride` apart, each times factor[column]: column c goes to row[c] + d as BF16
+/// as far as head_dim goes, unless that is null. Returns the larger of amax and the magnitudes stored, lane
+/// by lane.
+inline U32 store_columns(const float* x, int64_t stride, F32 factor, uint16_t* const* row, int64_t d,
+                         int64_t head_dim, U32 amax) {
   __m512i v[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) v[i] = bits(load(x + i * stride) * factor).v;
   transpose16(v);
   for (int i = 0; i < 16; ++i) {
-    uint16_t* out = rows(i);
-    if (!out) continue;
+    if (!row[i]) continue;
     const U32 codes = bf16_codes(from_bits(U32{v[i]}));
-    if (width >= kLanes)
-      store_low_half(out, codes);
+    if (head_dim - d >= kLanes)
+      store_low_half(row[i] + d, codes);
     else
-      store_low_half(out, codes, First(width));
+      store_low_half(row[i] + d, codes, First(head_dim - d));
     amax = max(amax, magnitude(from_bits(codes << 16)));
   }
   return amax;
