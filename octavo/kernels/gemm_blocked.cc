@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops around the packed kernels. Each thread owns a slice of C and packs for itself what it reads: a
-// copy shared by the team would be read from another core's cache, which costs more than packing twice.
+// The loops around the packed kernels. C is cut along its longer side, one slice a thread, so one operand is
+// common to the team (the inner one) and each thread owns its part of the other (the outer one). The inner
+// operand is packed once, by all threads together; the outer one block by block, each by its owner, so that
+// it is still in the cache when it is multiplied.
 //
-// For each nc columns of the slice, for each mc rows, over k in steps of kc: pack, multiply into an FP32
-// block of sums, and after the last step apply the epilogue to it. The packed columns of B are kept for all
-// blocks of rows when they fit. The sums are in whole tiles, so no kernel has an edge case, and nothing but k
-// decides the order of a sum.
+// For each outer block, for each inner block, over k in steps of kc: multiply into an FP32 block of sums, and
+// with the last step apply the epilogue to it. The sums are in whole tiles, so no kernel has an edge case,
+// and nothing but k decides the order of a sum.
 #include <algorithm>
 
 #include "octavo/kernels/gemm_internal.h"
@@ -14,63 +15,90 @@ namespace octavo {
 namespace {
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+size_t bytes64(int64_t n) { return static_cast<size_t>(round_up(n, 64)); }
 
-/// Which part of C a thread computes.
-struct Slice {
-  int64_t m0, m1, n0, n1;
+/// One operand seen from one thread: which of its rows (of m or n) take part, and how they are packed.
+struct Side {
+  const GemmOperand* operand;
+  void (*pack)(const GemmPack&);
+  int64_t unit;        // rows of a panel
+  int64_t begin, end;  // rows
+  int64_t block;       // rows of a block
+
+  int64_t rows_at(int64_t row) const { return std::min(block, end - row); }
 };
 
-Slice slice_of(const GemmKernel& kernel, const GemmArgs& args, int thread, int threads) {
-  const bool along_n = args.n >= args.m;
-  const int64_t size = along_n ? args.n : args.m;
-  const int64_t tile = along_n ? kernel.nr : kernel.mr;
-  const int64_t tiles = (size + tile - 1) / tile;
-  const int64_t begin = std::min(size, tiles * thread / threads * tile);
-  const int64_t end = std::min(size, tiles * (thread + 1) / threads * tile);
-  return along_n ? Slice{0, args.m, begin, end} : Slice{begin, end, 0, args.n};
-}
-
-/// Rows up to which a slice counts as skinny, as in generation.
+/// Rows of A up to which the problem counts as skinny.
 constexpr int64_t kSkinny = 32;
+/// The inner operand is packed as a whole when it takes no more than this, else again for each outer block.
+constexpr int64_t kShareBytes = int64_t{32} << 20;
 
-/// Block sizes and buffers of one thread.
+/// What one thread does, and the sizes of its buffers. All threads have the same k blocks and the same inner
+/// operand.
 struct Plan {
-  int64_t mc, nc, kc;
-  bool keep_b;
+  const GemmKernel& kernel;
+  const GemmArgs& args;
+  bool along_n;
+  Side a, b;
+  int64_t padded_k, kc;
+  bool share_inner, keep_outer;
+  size_t shared_bytes, outer_bytes, inner_bytes, sum_bytes;
   int64_t sum_stride;
-  size_t a_bytes, b_bytes, sum_bytes;
 
-  Plan(const GemmKernel& kernel, const GemmArgs& args, const Slice& s) {
-    const int64_t padded_k = round_up(args.k, kernel.k_unit);
-    mc = kernel.mc;
-    nc = kernel.nc;
-    kc = kernel.kc;
-    if (s.m1 - s.m0 <= kSkinny) {
+  const Side& outer() const { return along_n ? b : a; }
+  const Side& inner() const { return along_n ? a : b; }
+
+  Plan(const GemmKernel& k, const GemmArgs& g, int thread, int threads)
+      : kernel(k), args(g), along_n(g.n >= g.m), a{&g.a, k.pack_a, k.mr, 0, g.m, k.mc}, b{&g.b, k.pack_b,
+                                                                                          k.nr, 0,
+                                                                                          g.n,  k.nc} {
+    cut(along_n ? b : a, thread, threads);
+    padded_k = round_up(g.k, k.k_unit);
+    kc = k.kc;
+    if (g.m <= kSkinny) {
       // Bound by reading B, so the block is long where B is contiguous. The sums do not notice: between
       // blocks they are kept in FP32.
-      kc = args.b.k_contiguous ? 4096 : 64;
-      nc = args.b.k_contiguous ? 64 : 4096;
+      kc = g.b.k_contiguous ? 4096 : 64;
+      b.block = g.b.k_contiguous ? 64 : 4096;
     }
-    mc = std::min(mc, round_up(s.m1 - s.m0, kernel.mr));
-    nc = std::min(nc, round_up(s.n1 - s.n0, kernel.nr));
-    kc = std::min(kc, padded_k);
-    keep_b = s.m1 - s.m0 > mc && padded_k * nc * kernel.packed_bytes <= kernel.keep_b_bytes;
+    const int64_t k_blocks = std::max<int64_t>(1, (padded_k + kc - 1) / kc);
+    kc = std::max(k.k_unit, round_up((padded_k + k_blocks - 1) / k_blocks, k.k_unit));
+    for (Side* s : {&a, &b})
+      s->block = std::max(s->unit, std::min(s->block, round_up(s->end - s->begin, s->unit)));
+
+    const int64_t inner_rows = round_up(inner().end, inner().unit);
+    const int64_t inner_whole = inner_rows * padded_k * k.packed_bytes;
+    share_inner = inner_whole <= kShareBytes;
+    shared_bytes = share_inner ? bytes64(inner_whole) : 0;
+    inner_bytes = share_inner ? 0 : bytes64(inner().block * kc * k.packed_bytes);
+    const int64_t outer_whole = outer().block * padded_k * k.packed_bytes;
+    keep_outer = inner_rows > inner().block && outer_whole <= k.keep_bytes;
+    outer_bytes = bytes64(keep_outer ? outer_whole : outer().block * kc * k.packed_bytes);
     // Rows a power of two apart would all fall into the same few cache sets.
-    sum_stride = nc + 16;
-    a_bytes = bytes64(mc * kc * kernel.packed_bytes);
-    b_bytes = bytes64((keep_b ? padded_k : kc) * nc * kernel.packed_bytes);
-    sum_bytes = bytes64(mc * sum_stride * 4);
+    sum_stride = b.block + 16;
+    sum_bytes = bytes64(a.block * sum_stride * 4);
   }
-  size_t total() const { return a_bytes + b_bytes + sum_bytes; }
-  static size_t bytes64(int64_t n) { return static_cast<size_t>(round_up(n, 64)); }
+  size_t own_bytes() const { return outer_bytes + inner_bytes + sum_bytes; }
+
+  static void cut(Side& s, int thread, int threads) {
+    const int64_t size = s.end, tiles = (size + s.unit - 1) / s.unit;
+    s.begin = std::min(size, tiles * thread / threads * s.unit);
+    s.end = std::min(size, tiles * (thread + 1) / threads * s.unit);
+  }
+  /// Bytes before a block in a buffer that holds blocks of rows, in each all blocks of k; `row` counts from
+  /// the start of the buffer.
+  int64_t offset(const Side& s, int64_t row, int64_t rows, int64_t k0) const {
+    return (row * padded_k + k0 * round_up(rows, s.unit)) * kernel.packed_bytes;
+  }
 };
 
 const float* from_row(const GemmOperand& operand, int64_t row) {
   return operand.scale && operand.scale_per_row ? operand.scale + row : operand.scale;
 }
 
-/// The block of `rows` x `k` elements at (row, k0), to be packed to `out`.
-GemmPack block_of(const GemmOperand& operand, int64_t row, int64_t rows, int64_t k0, int64_t k, void* out) {
+/// Packs the block at (row, k0) to `out`.
+void pack_block(const Plan& plan, const Side& side, int64_t row, int64_t k0, void* out) {
+  const GemmOperand& operand = *side.operand;
   const int64_t at = operand.k_contiguous ? row * operand.stride + k0 : k0 * operand.stride + row;
   GemmPack p;
   p.data = static_cast<const char*>(operand.data) + at * bytes(operand.format);
@@ -80,14 +108,14 @@ GemmPack block_of(const GemmOperand& operand, int64_t row, int64_t rows, int64_t
               : operand.format == Format::bf16 ? GemmElement::bf16
                                                : GemmElement::fp8;
   if (p.element == GemmElement::fp8) p.decode = &gemm_decode(operand.format);
-  p.rows = rows;
-  p.k = k;
+  p.rows = side.rows_at(row);
+  p.k = std::min(plan.kc, plan.args.k - k0);
   p.out = out;
-  return p;
+  side.pack(p);
 }
 
-void store_block(const GemmKernel& kernel, const GemmArgs& args, const float* sum, int64_t sum_stride,
-                 int64_t m0, int64_t m, int64_t n0, int64_t n) {
+GemmStore store_of(const GemmArgs& args, const float* sum, int64_t sum_stride, int64_t m0, int64_t m,
+                   int64_t n0, int64_t n) {
   GemmStore s;
   s.sum = sum;
   s.sum_stride = sum_stride;
@@ -103,57 +131,80 @@ void store_block(const GemmKernel& kernel, const GemmArgs& args, const float* su
   s.scale_a_per_row = args.a.scale_per_row;
   s.scale_b_per_row = args.b.scale_per_row;
   s.bias = args.bias ? args.bias + n0 : nullptr;
-  kernel.store(s);
+  return s;
 }
 
-void run_slice(const GemmKernel& kernel, const GemmArgs& args, const Slice& s, char* memory) {
-  if (s.m0 >= s.m1 || s.n0 >= s.n1) return;
-  const Plan plan(kernel, args, s);
-  char* const packed_a = memory;
-  char* const packed_b = packed_a + plan.a_bytes;
-  float* const sum = reinterpret_cast<float*>(packed_b + plan.b_bytes);
-  for (int64_t n0 = s.n0; n0 < s.n1; n0 += plan.nc) {
-    const int64_t n = std::min(plan.nc, s.n1 - n0);
-    const int64_t padded_n = round_up(n, kernel.nr);
-    for (int64_t m0 = s.m0; m0 < s.m1; m0 += plan.mc) {
-      const int64_t m = std::min(plan.mc, s.m1 - m0);
-      if (args.k == 0) std::fill_n(sum, m * plan.sum_stride, 0.0f);
-      for (int64_t k0 = 0; k0 < args.k; k0 += plan.kc) {
-        const int64_t k = std::min(plan.kc, args.k - k0);
-        char* const b = packed_b + (plan.keep_b ? k0 * padded_n * kernel.packed_bytes : 0);
-        if (!plan.keep_b || m0 == s.m0) kernel.pack_b(block_of(args.b, n0, n, k0, k, b));
-        kernel.pack_a(block_of(args.a, m0, m, k0, k, packed_a));
-        kernel.multiply({packed_a, b, sum, plan.sum_stride, m, n, round_up(k, kernel.k_unit), k0 == 0});
-      }
-      store_block(kernel, args, sum, plan.sum_stride, m0, m, n0, n);
-    }
+/// Packs this thread's share of the blocks of the inner operand.
+void pack_shared(const Plan& plan, int thread, int threads, char* shared) {
+  const Side& s = plan.inner();
+  const int64_t k_blocks = (plan.args.k + plan.kc - 1) / plan.kc;
+  const int64_t count = (s.end + s.block - 1) / s.block * k_blocks;
+  for (int64_t i = count * thread / threads; i < count * (thread + 1) / threads; ++i) {
+    const int64_t row = i / k_blocks * s.block, k0 = i % k_blocks * plan.kc;
+    pack_block(plan, s, row, k0, shared + plan.offset(s, row, s.rows_at(row), k0));
   }
 }
 
-/// Bytes one thread needs: the largest of the slices.
-size_t bytes_per_thread(const GemmKernel& kernel, const GemmArgs& args, int threads) {
+/// One block of C. `shared`: the inner operand, if packed; `pack_outer`: unless the kept copy is there.
+void run_block(const Plan& plan, int64_t outer0, int64_t inner0, char* shared, char* memory,
+               bool pack_outer) {
+  const GemmKernel& kernel = plan.kernel;
+  const GemmArgs& args = plan.args;
+  const int64_t m0 = plan.along_n ? inner0 : outer0, n0 = plan.along_n ? outer0 : inner0;
+  const int64_t m = plan.a.rows_at(m0), n = plan.b.rows_at(n0);
+  char* const own_inner = memory + plan.outer_bytes;
+  float* const sum = reinterpret_cast<float*>(own_inner + plan.inner_bytes);
+  const GemmStore store = store_of(args, sum, plan.sum_stride, m0, m, n0, n);
+  for (int64_t k0 = 0; k0 < args.k; k0 += plan.kc) {
+    const int64_t k = std::min(plan.kc, args.k - k0);
+    char* const outer =
+        memory + (plan.keep_outer ? plan.offset(plan.outer(), 0, plan.outer().rows_at(outer0), k0) : 0);
+    if (pack_outer || !plan.keep_outer) pack_block(plan, plan.outer(), outer0, k0, outer);
+    char* inner = own_inner;
+    if (plan.share_inner)
+      inner = shared + plan.offset(plan.inner(), inner0, plan.inner().rows_at(inner0), k0);
+    else
+      pack_block(plan, plan.inner(), inner0, k0, inner);
+    const bool fused = kernel.store_in_multiply && k0 + k == args.k;
+    kernel.multiply({plan.along_n ? inner : outer, plan.along_n ? outer : inner, sum, plan.sum_stride, m, n,
+                     round_up(k, kernel.k_unit), k0 == 0, fused ? &store : nullptr});
+  }
+  if (args.k == 0) std::fill_n(sum, m * plan.sum_stride, 0.0f);
+  if (args.k == 0 || !kernel.store_in_multiply) kernel.store(store);
+}
+
+void run_slice(const Plan& plan, char* shared, char* memory) {
+  const Side &outer = plan.outer(), &inner = plan.inner();
+  for (int64_t o = outer.begin; o < outer.end; o += outer.block)
+    for (int64_t i = 0; i < inner.end; i += inner.block) run_block(plan, o, i, shared, memory, i == 0);
+}
+
+/// Bytes one thread needs for itself: the most of all slices.
+size_t own_bytes(const GemmKernel& kernel, const GemmArgs& args, int threads) {
   size_t most = 0;
-  for (int t = 0; t < threads; ++t)
-    most = std::max(most, Plan(kernel, args, slice_of(kernel, args, t, threads)).total());
+  for (int t = 0; t < threads; ++t) most = std::max(most, Plan(kernel, args, t, threads).own_bytes());
   return most;
 }
 
 }  // namespace
 
 size_t gemm_blocked_workspace(const GemmKernel& kernel, const GemmArgs& args, int threads) {
-  return bytes_per_thread(kernel, args, threads) * static_cast<size_t>(threads);
+  return own_bytes(kernel, args, threads) * static_cast<size_t>(threads) +
+         Plan(kernel, args, 0, threads).shared_bytes;
 }
 
 void gemm_blocked(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& pool, Workspace& workspace) {
   WorkspaceScope scope(workspace);
   const int threads = pool.size();
-  const size_t each = bytes_per_thread(kernel, args, threads);
-  char* const memory = workspace.take<char>(each * static_cast<size_t>(threads));
+  const size_t each = own_bytes(kernel, args, threads);
+  char* const memory = workspace.take<char>(gemm_blocked_workspace(kernel, args, threads));
   if (workspace.planning()) return;
+  char* const shared = memory + each * static_cast<size_t>(threads);
+  if (Plan(kernel, args, 0, threads).share_inner)
+    pool.run([&](int thread) { pack_shared(Plan(kernel, args, thread, threads), thread, threads, shared); });
   pool.run([&](int thread) {
     if (kernel.enter) kernel.enter();
-    run_slice(kernel, args, slice_of(kernel, args, thread, threads),
-              memory + each * static_cast<size_t>(thread));
+    run_slice(Plan(kernel, args, thread, threads), shared, memory + each * static_cast<size_t>(thread));
     if (kernel.leave) kernel.leave();
   });
 }

@@ -29,16 +29,6 @@ struct GemmPack {
   void* out = nullptr;
 };
 
-/// sum[m,n] (+)= A·B over packed blocks. `sum` has room for whole tiles.
-struct GemmMultiply {
-  const void* a = nullptr;
-  const void* b = nullptr;
-  float* sum = nullptr;
-  int64_t sum_stride = 0;
-  int64_t m = 0, n = 0, k = 0;  ///< k is a multiple of the kernel's k_unit
-  bool first = true;            ///< start from zero instead of `sum`
-};
-
 /// c = sum * ((alpha * scale_a) * scale_b) + bias (+ c), each step rounded to FP32.
 struct GemmStore {
   const float* sum = nullptr;
@@ -54,6 +44,18 @@ struct GemmStore {
   const float* bias = nullptr;
 };
 
+/// sum[m,n] (+)= A·B over packed blocks. `sum` has room for whole tiles; their order in it
+/// is the kernel's own matter when it does the epilogue itself.
+struct GemmMultiply {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  float* sum = nullptr;
+  int64_t sum_stride = 0;
+  int64_t m = 0, n = 0, k = 0;       ///< k is a multiple of the kernel's k_unit
+  bool first = true;                 ///< start from zero instead of `sum`
+  const GemmStore* store = nullptr;  ///< with the last step over k, if the kernel does the epilogue itself
+};
+
 /// A packed GEMM of one instruction set. A is packed in panels of mr rows, B in panels of nr columns, k
 /// padded with zeros to k_unit. Sums go over k in ascending order and wait in FP32 between blocks, so their
 /// bits depend neither on the block sizes nor on the place of an element.
@@ -61,13 +63,14 @@ struct GemmKernel {
   int64_t mr, nr, k_unit;
   int64_t mc, nc, kc;    ///< block sizes: multiples of mr, nr, k_unit
   int64_t packed_bytes;  ///< of one element
-  int64_t keep_b_bytes;  ///< the packed columns of B are kept over all of k when they fit here, else packed
-                         ///< for each block of A
+  int64_t keep_bytes;    ///< a packed block of the operand that a thread owns is kept over all of k when it
+                         ///< fits here, else packed for each block of the other operand
   void (*pack_a)(const GemmPack&);
   void (*pack_b)(const GemmPack&);
   void (*multiply)(const GemmMultiply&);
   void (*store)(const GemmStore&);
-  void (*enter)();  ///< once on each thread before the first block
+  bool store_in_multiply;  ///< multiply() calls the epilogue itself, while the sums are in L1
+  void (*enter)();         ///< once on each thread before the first block
   void (*leave)();
 };
 

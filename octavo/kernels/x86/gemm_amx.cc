@@ -9,7 +9,8 @@ namespace octavo {
 namespace {
 
 constexpr int64_t kUnit = 32, kRows = 32, kColumns = 32;
-constexpr int64_t kTile = 256;  // words
+constexpr int64_t kTile = 256;                   // words
+constexpr int64_t kTileSums = kRows * kColumns;  // of one step, row by row
 
 int64_t words_of(int64_t k) { return (k + kUnit - 1) / kUnit * (kUnit / 2); }
 
@@ -21,79 +22,108 @@ void pack_b(const GemmPack& g) { pack_b_bf16(g, kColumns, words_of(g.k)); }
 void enter() { configure_tiles(); }
 void leave() { _tile_release(); }
 
-/// Two panels of A by 32 columns.
-inline void tile_2x2(const int32_t* a, const int32_t* b, float* sum, int64_t stride, int64_t words,
-                     bool first) {
-  const size_t line = static_cast<size_t>(stride) * 4;
+/// The epilogue of one tile of sums, some rows at a time.
+struct Epilogue {
+  GemmStore left{};  ///< the rows not done yet
+
+  void advance(int64_t rows) {
+    if (left.m <= 0) return;
+    GemmStore s = left;
+    s.m = least(rows, left.m);
+    store_block(s);
+    left.m -= s.m;
+    left.sum += s.m * kColumns;
+    skip_rows(left, s.m);
+  }
+  void finish() { advance(kRows); }
+  /// The tile at (m, n) of the block.
+  void start(const GemmMultiply& g, const float* sum, int64_t m, int64_t n) {
+    left = *g.store;
+    left.sum = sum;
+    left.sum_stride = kColumns;
+    skip_rows(left, m);
+    left.m = least(kRows, g.m - m);
+    left.n = least(kColumns, g.n - n);
+    left.c = static_cast<char*>(left.c) + n * (left.c_is_bf16 ? 2 : 4);
+    if (left.scale_b && left.scale_b_per_row) left.scale_b += n;
+    if (left.bias) left.bias += n;
+  }
+
+ private:
+  static void skip_rows(GemmStore& s, int64_t rows) {
+    s.c = static_cast<char*>(s.c) + rows * s.c_stride * (s.c_is_bf16 ? 2 : 4);
+    if (s.scale_a && s.scale_a_per_row) s.scale_a += rows;
+  }
+};
+
+/// 16 P rows by 32 columns. `ahead`: what the next panels will want from beyond L2, two lines a step.
+/// `previous`: the tile before this one; the vector units do its epilogue while the tile unit multiplies.
+template <int P>
+inline void multiply_tile(const int32_t* a, const int32_t* b, float* sum, int64_t words, bool first,
+                          const char* ahead, Epilogue& previous) {
+  constexpr size_t kLine = kColumns * 4;
   if (first) {
     _tile_zero(0);
     _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (P == 2) _tile_zero(2);
+    if (P == 2) _tile_zero(3);
   } else {
-    _tile_loadd(0, sum, line);
-    _tile_loadd(1, sum + 16, line);
-    _tile_loadd(2, sum + 16 * stride, line);
-    _tile_loadd(3, sum + 16 * stride + 16, line);
+    _tile_loadd(0, sum, kLine);
+    _tile_loadd(1, sum + 16, kLine);
+    if (P == 2) _tile_loadd(2, sum + kTileSums / 2, kLine);
+    if (P == 2) _tile_loadd(3, sum + kTileSums / 2 + 16, kLine);
   }
   const int32_t* a1 = a + 16 * words;
+  const int64_t rows_a_step = (kRows * 16 + words - 1) / words;
   for (int64_t w = 0; w < words; w += 16) {
-    // The sums of the next tile come from L2; asked for a few rows a step, they are there in time.
-    const float* next = sum + 32 + w / 16 * 4 % 32 * stride;
-    for (int i = 0; i < 4; ++i) {
-      _mm_prefetch(reinterpret_cast<const char*>(next + i * stride), _MM_HINT_T0);
-      _mm_prefetch(reinterpret_cast<const char*>(next + i * stride + 16), _MM_HINT_T0);
+    _mm_prefetch(ahead + w * 8, _MM_HINT_T1);
+    _mm_prefetch(ahead + w * 8 + 64, _MM_HINT_T1);
+    if (!first) {
+      // The sums of the next tile come from L2 and follow those of this one.
+      const char* next = reinterpret_cast<const char*>(sum + kTileSums) + w * 32 % 4096;
+      for (int i = 0; i < 8; ++i) _mm_prefetch(next + 64 * i, _MM_HINT_T0);
     }
-    _tile_loadd(6, b + w * kColumns, kColumns * 4);
+    _tile_stream_loadd(6, b + w * kColumns, kColumns * 4);
     _tile_loadd(4, a + w * 16, 64);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, b + w * kColumns + 16, kColumns * 4);
+    _tile_stream_loadd(7, b + w * kColumns + 16, kColumns * 4);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, a1 + w * 16, 64);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if (P == 2) {
+      _tile_loadd(5, a1 + w * 16, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    previous.advance(rows_a_step);
   }
-  _tile_stored(0, sum, line);
-  _tile_stored(1, sum + 16, line);
-  _tile_stored(2, sum + 16 * stride, line);
-  _tile_stored(3, sum + 16 * stride + 16, line);
+  _tile_stored(0, sum, kLine);
+  _tile_stored(1, sum + 16, kLine);
+  if (P == 2) _tile_stored(2, sum + kTileSums / 2, kLine);
+  if (P == 2) _tile_stored(3, sum + kTileSums / 2 + 16, kLine);
 }
 
-/// One panel of A, when 16 rows or fewer remain.
-inline void tile_1x2(const int32_t* a, const int32_t* b, float* sum, int64_t stride, int64_t words,
-                     bool first) {
-  const size_t line = static_cast<size_t>(stride) * 4;
-  if (first) {
-    _tile_zero(0);
-    _tile_zero(1);
-  } else {
-    _tile_loadd(0, sum, line);
-    _tile_loadd(1, sum + 16, line);
-  }
-  for (int64_t w = 0; w < words; w += 16) {
-    _tile_loadd(4, a + w * 16, 64);
-    _tile_loadd(6, b + w * kColumns, kColumns * 4);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, b + w * kColumns + 16, kColumns * 4);
-    _tile_dpbf16ps(1, 4, 7);
-  }
-  _tile_stored(0, sum, line);
-  _tile_stored(1, sum + 16, line);
-}
-
+// Panels of A stay in L1 while the columns of B pass by from L2. Loading B by the streaming instruction,
+// which does not displace A, allows blocks of k twice as long as otherwise.
 void multiply(const GemmMultiply& g) {
   const int64_t words = g.k / 2;
+  const bool once = g.first && g.store;  // no sum outlives its epilogue: two places in L1 take turns
+  Epilogue previous;
+  int64_t tile = 0;
   for (int64_t m = 0; m < g.m; m += kRows) {
     const int32_t* a = static_cast<const int32_t*>(g.a) + m * words;
-    for (int64_t n = 0; n < g.n; n += kColumns) {
+    const char* ahead = reinterpret_cast<const char*>(a + kRows * words);
+    for (int64_t n = 0; n < g.n; n += kColumns, ++tile) {
+      float* sum = g.sum + (once ? tile % 2 : tile) * kTileSums;
       const int32_t* b = static_cast<const int32_t*>(g.b) + n * words;
-      float* sum = g.sum + m * g.sum_stride + n;
       if (g.m - m > 16)
-        tile_2x2(a, b, sum, g.sum_stride, words, g.first);
+        multiply_tile<2>(a, b, sum, words, g.first, ahead, previous);
       else
-        tile_1x2(a, b, sum, g.sum_stride, words, g.first);
+        multiply_tile<1>(a, b, sum, words, g.first, ahead, previous);
+      ahead += words * 8;
+      previous.finish();
+      if (g.store) previous.start(g, sum, m, n);
     }
   }
+  previous.finish();
 }
 
 }  // namespace
@@ -103,13 +133,14 @@ const GemmKernel kGemmAmx = {.mr = kRows,
                              .k_unit = kUnit,
                              .mc = 256,
                              .nc = 512,
-                             .kc = 256,
+                             .kc = 512,
                              .packed_bytes = 2,
-                             .keep_b_bytes = int64_t{16} << 20,
+                             .keep_bytes = int64_t{16} << 20,
                              .pack_a = pack_a,
                              .pack_b = pack_b,
                              .multiply = multiply,
                              .store = store_block,
+                             .store_in_multiply = true,
                              .enter = enter,
                              .leave = leave};
 

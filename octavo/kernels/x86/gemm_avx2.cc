@@ -122,11 +122,12 @@ const GemmKernel kGemmAvx2 = {.mr = kRows,
                               .nc = 512,
                               .kc = 256,
                               .packed_bytes = 4,
-                              .keep_b_bytes = int64_t{16} << 20,
+                              .keep_bytes = int64_t{16} << 20,
                               .pack_a = pack<kRows>,
                               .pack_b = pack<kColumns>,
                               .multiply = multiply,
                               .store = store,
+                              .store_in_multiply = false,
                               .enter = nullptr,
                               .leave = nullptr};
 

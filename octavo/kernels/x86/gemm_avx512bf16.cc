@@ -31,11 +31,12 @@ const GemmKernel kGemmAvx512Bf16 = {.mr = 6,
                                     .nc = 512,
                                     .kc = 1024,
                                     .packed_bytes = 2,
-                                    .keep_b_bytes = int64_t{16} << 20,
+                                    .keep_bytes = int64_t{16} << 20,
                                     .pack_a = pack_a,
                                     .pack_b = pack_b,
                                     .multiply = multiply_block<Dot, 2>,
                                     .store = store_block,
+                                    .store_in_multiply = false,
                                     .enter = nullptr,
                                     .leave = nullptr};
 

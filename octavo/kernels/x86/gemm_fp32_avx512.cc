@@ -105,11 +105,12 @@ const GemmKernel kGemmAvx512 = {.mr = 6,
                                 .nc = 512,
                                 .kc = 128,
                                 .packed_bytes = 4,
-                                .keep_b_bytes = int64_t{16} << 20,
+                                .keep_bytes = int64_t{16} << 20,
                                 .pack_a = pack_a,
                                 .pack_b = pack_b,
                                 .multiply = multiply_block<Fma, 1>,
                                 .store = store_block,
+                                .store_in_multiply = false,
                                 .enter = nullptr,
                                 .leave = nullptr};
 

@@ -230,29 +230,59 @@ inline __m256i round_to_bf16(__m512 x) {
   return _mm512_cvtepi32_epi16(y);
 }
 
-void store_block(const GemmStore& g) {
+/// Up to 16 columns of one row. `mask` is all ones but at the edge; without it the compiler uses plain moves.
+template <bool kBf16, bool kWhole>
+inline __attribute__((always_inline)) void store_vector(__m512 x, void* c, const float* bias, bool accumulate,
+                                                        __mmask16 mask) {
+  if (bias) x = _mm512_add_ps(x, kWhole ? _mm512_loadu_ps(bias) : _mm512_maskz_loadu_ps(mask, bias));
+  if constexpr (kBf16) {
+    if (accumulate)
+      x = _mm512_add_ps(widen_bf16(kWhole ? _mm256_loadu_epi16(c) : _mm256_maskz_loadu_epi16(mask, c)), x);
+    const __m256i h = round_to_bf16(x);
+    if (kWhole)
+      _mm256_storeu_epi16(c, h);
+    else
+      _mm256_mask_storeu_epi16(c, mask, h);
+  } else {
+    if (accumulate) x = _mm512_add_ps(kWhole ? _mm512_loadu_ps(c) : _mm512_maskz_loadu_ps(mask, c), x);
+    if (kWhole)
+      _mm512_storeu_ps(c, x);
+    else
+      _mm512_mask_storeu_ps(c, mask, x);
+  }
+}
+
+template <bool kBf16>
+inline void store_rows(const GemmStore g) {  // by value: its fields then alias nothing that is stored
+  const bool per_column = g.scale_b && g.scale_b_per_row;
+  const float scale_b = g.scale_b && !per_column ? g.scale_b[0] : 1.0f;
+  constexpr int64_t kSize = kBf16 ? 2 : 4;
   for (int64_t r = 0; r < g.m; ++r) {
     const float scale_a = g.alpha * (g.scale_a ? g.scale_a[g.scale_a_per_row ? r : 0] : 1.0f);
-    const bool per_column = g.scale_b && g.scale_b_per_row;
-    __m512 factor = _mm512_set1_ps(per_column ? scale_a : scale_a * (g.scale_b ? g.scale_b[0] : 1.0f));
-    const __m512 factor_a = factor;
+    const __m512 factor = _mm512_set1_ps(per_column ? scale_a : scale_a * scale_b);
     const float* sum = g.sum + r * g.sum_stride;
-    float* c = static_cast<float*>(g.c) + r * g.c_stride;
-    uint16_t* h = static_cast<uint16_t*>(g.c) + r * g.c_stride;
-    for (int64_t n = 0; n < g.n; n += 16) {
-      const __mmask16 mask = static_cast<__mmask16>(lanes(least(g.n - n, 16)));
-      if (per_column) factor = _mm512_mul_ps(factor_a, _mm512_maskz_loadu_ps(mask, g.scale_b + n));
-      __m512 x = _mm512_mul_ps(_mm512_load_ps(sum + n), factor);
-      if (g.bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, g.bias + n));
-      if (g.c_is_bf16) {
-        if (g.accumulate) x = _mm512_add_ps(widen_bf16(_mm256_maskz_loadu_epi16(mask, h + n)), x);
-        _mm256_mask_storeu_epi16(h + n, mask, round_to_bf16(x));
-      } else {
-        if (g.accumulate) x = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, c + n), x);
-        _mm512_mask_storeu_ps(c + n, mask, x);
-      }
+    char* c = static_cast<char*>(g.c) + r * g.c_stride * kSize;
+    int64_t n = 0;
+    for (; n + 16 <= g.n; n += 16) {
+      const __m512 f = per_column ? _mm512_mul_ps(factor, _mm512_loadu_ps(g.scale_b + n)) : factor;
+      store_vector<kBf16, true>(_mm512_mul_ps(_mm512_load_ps(sum + n), f), c + n * kSize,
+                                g.bias ? g.bias + n : nullptr, g.accumulate, 0xffff);
+    }
+    if (n < g.n) {
+      const __mmask16 mask = static_cast<__mmask16>(lanes(g.n - n));
+      const __m512 f =
+          per_column ? _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(mask, g.scale_b + n)) : factor;
+      store_vector<kBf16, false>(_mm512_mul_ps(_mm512_load_ps(sum + n), f), c + n * kSize,
+                                 g.bias ? g.bias + n : nullptr, g.accumulate, mask);
     }
   }
+}
+
+void store_block(const GemmStore& g) {
+  if (g.c_is_bf16)
+    store_rows<true>(g);
+  else
+    store_rows<false>(g);
 }
 
 }  // namespace
