@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -236,6 +237,53 @@ void bench_cast(const CastOptions& o) {
   }
 }
 
+// --- gemv ---
+
+struct GemvOptions : Common {
+  std::string shapes = "8192x2048,2048x8192,32000x4096", types = "e4m3,bf16";
+  int64_t batch = 1;
+};
+
+void bench_gemv(const GemvOptions& o) {
+  ThreadPool pool(o.threads);
+  for (const std::string& shape_text : split(o.shapes, ',')) {
+    const Shape s = shape_of(fmt::format("{}x{}", o.batch, shape_text));
+    for (const std::string& type : split(o.types, ',')) {
+      // Copies of the weights in turn, so that each comes from memory and not from a cache.
+      constexpr int64_t kFromMemory = int64_t{512} << 20;
+      GemmArgs args;
+      args.m = s.m;
+      args.n = s.n;
+      args.k = s.k;
+      args.b.format = format_of(type);
+      args.a.format = args.b.format == Format::fp32 ? Format::fp32 : Format::bf16;
+      args.a.stride = args.b.stride = s.k;
+      args.c_stride = s.n;
+      const int64_t weights = s.n * s.k * bytes(args.b.format), copies = (kFromMemory + weights - 1) / weights;
+      const Buffer a = random_matrix(s.m * s.k, args.a.format, 1), first = random_matrix(s.n * s.k, args.b.format, 2), b(static_cast<size_t>(copies * weights));
+      for (int64_t i = 0; i < copies; ++i) std::memcpy(b.as<char>() + i * weights, first.data(), static_cast<size_t>(weights));
+      const Buffer c(static_cast<size_t>(s.m * s.n) * sizeof(float));
+      args.a.data = a.data();
+      args.b.data = b.data();
+      args.c = c.data();
+      const Buffer scratch(gemm_workspace(args, pool.size()) + 64);
+      Workspace workspace(scratch.data(), scratch.size());
+      int64_t turn = 0;
+      const double before = peak_dram_read(pool);
+      const Timing time = measure(o.reps, [&] {
+        args.b.data = static_cast<const char*>(b.data()) + turn++ % copies * weights;
+        gemm(args, pool, workspace);
+      });
+      const double dram = std::max(before, peak_dram_read(pool)), rate = static_cast<double>(weights) / time.median;
+      nlohmann::ordered_json j{{"bench", "gemv"}, {"shape", shape_text}, {"batch", s.m}, {"types", type}, {"variant", gemm_choice(args).variant},
+                               {"threads", pool.size()}, {"gbytes", rate / 1e9}, {"dram_gbytes", dram / 1e9}, {"ratio_to_dram", rate / dram},
+                               {"rows_per_second", static_cast<double>(s.n) / time.median}, {"median_ms", time.median * 1e3}, {"spread", time.spread}};
+      emit(o, j, fmt::format("gemv {:<12} {:<5} {:7.1f} GB/s, {:5.1f} % of a plain DRAM read ({:.1f})  {:.3g} rows/s  {:.3f} ms ±{:.0f} %", shape_text, type,
+                             rate / 1e9, 100 * rate / dram, dram / 1e9, static_cast<double>(s.n) / time.median, time.median * 1e3, 50 * time.spread));
+    }
+  }
+}
+
 void add_common(CLI::App* c, Common& o) {
   c->add_option("--threads", o.threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_option("--reps", o.reps, "Measurements, of which the median is printed")
@@ -272,6 +320,15 @@ void add_bench(CLI::App& app) {
   add_common(cast, *q);
   cast->footer("Example:\n  octavo bench cast --types bf16:e4m3,bf16:e5m2 --elements 16777216");
   cast->callback([q] { bench_cast(*q); });
+
+  auto v = std::make_shared<GemvOptions>();
+  CLI::App* gemv = c->add_subcommand("gemv", "Weights times few rows, as in generation: the weights come from memory");
+  gemv->add_option("--shapes", v->shapes, "Weights NxK, comma-separated")->capture_default_str();
+  gemv->add_option("--types", v->types, "Formats of the weights")->capture_default_str();
+  gemv->add_option("--batch", v->batch, "Rows multiplied with the weights")->capture_default_str()->check(CLI::Range(1, 1024));
+  add_common(gemv, *v);
+  gemv->footer("Example:\n  octavo bench gemv --shapes 8192x2048 --types e4m3,bf16 --json");
+  gemv->callback([v] { bench_gemv(*v); });
 }
 
 }  // namespace octavo

@@ -83,12 +83,16 @@ const Variant& named(const std::string& name, const GemmArgs& args) {
 }
 
 size_t workspace_of(const Variant& v, const GemmArgs& args, int threads) {
-  return v.kernel ? gemm_blocked_workspace(*v.kernel, args, threads) : 0;
+  if (!v.kernel) return 0;
+  return gemm_skinny_takes(*v.kernel, args) ? gemm_skinny_workspace(*v.kernel, args, threads)
+                                            : gemm_blocked_workspace(*v.kernel, args, threads);
 }
 
 void run(const Variant& v, const GemmArgs& args, ThreadPool& pool, Workspace& workspace) {
   if (args.m == 0 || args.n == 0) return;
-  if (v.kernel)
+  if (v.kernel && gemm_skinny_takes(*v.kernel, args))
+    gemm_skinny(*v.kernel, args, pool, workspace);
+  else if (v.kernel)
     gemm_blocked(*v.kernel, args, pool, workspace);
   else if (!workspace.planning())
     gemm_ref(args, pool);

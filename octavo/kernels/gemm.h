@@ -7,8 +7,11 @@
 //   wgrad  dW[m,n] = dY[k,m]^T · X[k,n]   A m-contiguous, B n-contiguous             ("nt")
 // FP8 operands are widened exactly to BF16 (FP32 on AVX2); products of FP8 or BF16 values are exact in FP32,
 // so the only rounding is that of the FP32 sums. The BF16 units (VDPBF16PS, AMX) take subnormal operands and
-// results as zero. Each element of C is summed in an order that depends on k alone: same bits for any number
-// of threads and any position in a larger problem.
+// results as zero.
+//
+// Each element of C is summed in an order that depends on k alone: same bits for any number of threads and
+// any position in a larger problem. There are two such orders in the AVX-512 and AMX variants: one for m <=
+// 16 with a k-contiguous B (generation, where B is streamed and not packed), one for all other problems.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -45,8 +48,10 @@ struct GemmArgs {
   bool accumulate = false;      ///< add to what c holds
 };
 
-/// Bytes of workspace gemm() takes for this problem with this team: for each thread a block of A, a block of
-/// sums and nc columns of B over all of k if those are below 16 MiB. 1 to 18 MiB a thread.
+/// Bytes of workspace gemm() takes for this problem with this team: for each thread a block of sums and a
+/// block of the operand it owns a part of (over all of k if that is below 16 MiB), and for the team the other
+/// operand packed, if that is below 32 MiB. A problem of m <= 16 rows with k-contiguous B: about m * k packed
+/// elements.
 size_t gemm_workspace(const GemmArgs& args, int threads);
 
 /// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at

@@ -92,46 +92,13 @@ struct Plan {
   }
 };
 
-const float* from_row(const GemmOperand& operand, int64_t row) {
-  return operand.scale && operand.scale_per_row ? operand.scale + row : operand.scale;
-}
-
 /// Packs the block at (row, k0) to `out`.
 void pack_block(const Plan& plan, const Side& side, int64_t row, int64_t k0, void* out) {
-  const GemmOperand& operand = *side.operand;
-  const int64_t at = operand.k_contiguous ? row * operand.stride + k0 : k0 * operand.stride + row;
-  GemmPack p;
-  p.data = static_cast<const char*>(operand.data) + at * bytes(operand.format);
-  p.stride = operand.stride;
-  p.k_contiguous = operand.k_contiguous;
-  p.element = operand.format == Format::fp32   ? GemmElement::fp32
-              : operand.format == Format::bf16 ? GemmElement::bf16
-                                               : GemmElement::fp8;
-  if (p.element == GemmElement::fp8) p.decode = &gemm_decode(operand.format);
+  GemmPack p = gemm_block_of(*side.operand, row, k0);
   p.rows = side.rows_at(row);
   p.k = std::min(plan.kc, plan.args.k - k0);
   p.out = out;
   side.pack(p);
-}
-
-GemmStore store_of(const GemmArgs& args, const float* sum, int64_t sum_stride, int64_t m0, int64_t m,
-                   int64_t n0, int64_t n) {
-  GemmStore s;
-  s.sum = sum;
-  s.sum_stride = sum_stride;
-  s.m = m;
-  s.n = n;
-  s.c = static_cast<char*>(args.c) + (m0 * args.c_stride + n0) * bytes(args.c_format);
-  s.c_stride = args.c_stride;
-  s.c_is_bf16 = args.c_format == Format::bf16;
-  s.accumulate = args.accumulate;
-  s.alpha = args.alpha;
-  s.scale_a = from_row(args.a, m0);
-  s.scale_b = from_row(args.b, n0);
-  s.scale_a_per_row = args.a.scale_per_row;
-  s.scale_b_per_row = args.b.scale_per_row;
-  s.bias = args.bias ? args.bias + n0 : nullptr;
-  return s;
 }
 
 /// Packs this thread's share of the blocks of the inner operand.
@@ -154,7 +121,7 @@ void run_block(const Plan& plan, int64_t outer0, int64_t inner0, char* shared, c
   const int64_t m = plan.a.rows_at(m0), n = plan.b.rows_at(n0);
   char* const own_inner = memory + plan.outer_bytes;
   float* const sum = reinterpret_cast<float*>(own_inner + plan.inner_bytes);
-  const GemmStore store = store_of(args, sum, plan.sum_stride, m0, m, n0, n);
+  const GemmStore store = gemm_store_of(args, sum, plan.sum_stride, m0, m, n0, n);
   for (int64_t k0 = 0; k0 < args.k; k0 += plan.kc) {
     const int64_t k = std::min(plan.kc, args.k - k0);
     char* const outer =

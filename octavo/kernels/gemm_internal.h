@@ -11,6 +11,17 @@ namespace octavo {
 /// The tables of an 8-bit format; built on first use.
 const GemmDecode& gemm_decode(Format format);
 
+/// The part of an operand that starts at (row, k0); its size and where to pack it are left to the caller.
+GemmPack gemm_block_of(const GemmOperand& operand, int64_t row, int64_t k0);
+/// The epilogue for m x n sums that belong at (m0, n0) of C.
+GemmStore gemm_store_of(const GemmArgs& args, const float* sum, int64_t sum_stride, int64_t m0, int64_t m,
+                        int64_t n0, int64_t n);
+
+/// Whether the problem is of the kind that gemm_skinny() does and `kernel` has the parts for it.
+bool gemm_skinny_takes(const GemmKernel& kernel, const GemmArgs& args);
+size_t gemm_skinny_workspace(const GemmKernel& kernel, const GemmArgs& args, int threads);
+void gemm_skinny(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
+
 size_t gemm_blocked_workspace(const GemmKernel& kernel, const GemmArgs& args, int threads);
 void gemm_blocked(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
 

@@ -56,6 +56,24 @@ struct GemmMultiply {
   const GemmStore* store = nullptr;  ///< with the last step over k, if the kernel does the epilogue itself
 };
 
+/// A problem with at most this many rows and a k-contiguous B goes through GemmDot.
+constexpr int64_t kGemmSkinnyRows = 16;
+/// Packed rows of A are padded with zeros to this many elements of k for it.
+constexpr int64_t kDotUnit = 128;
+
+/// sum[m,n] = x · b^T with b as it is stored. Each sum has 64 parts (the words of k modulo 64), which are
+/// added pairwise at the end: another order than that of the packed kernels, but the same for every m and n.
+struct GemmDot {
+  const void* x = nullptr;  ///< rows packed by pack_rows
+  const void* b = nullptr;
+  int64_t stride = 0;  ///< elements between rows of b
+  GemmElement element = GemmElement::fp32;
+  const GemmDecode* decode = nullptr;
+  int64_t m = 0, n = 0, k = 0;
+  float* sum = nullptr;
+  int64_t sum_stride = 0;
+};
+
 /// A packed GEMM of one instruction set. A is packed in panels of mr rows, B in panels of nr columns, k
 /// padded with zeros to k_unit. Sums go over k in ascending order and wait in FP32 between blocks, so their
 /// bits depend neither on the block sizes nor on the place of an element.
@@ -72,7 +90,13 @@ struct GemmKernel {
   bool store_in_multiply;  ///< multiply() calls the epilogue itself, while the sums are in L1
   void (*enter)();         ///< once on each thread before the first block
   void (*leave)();
+  void (*pack_rows)(const GemmPack&) = nullptr;  ///< A for `dot`
+  void (*dot)(const GemmDot&) = nullptr;         ///< without it skinny problems are packed as others
 };
+
+/// BF16 and FP8 through VDPBF16PS, for every kernel whose CPUs have it.
+void gemm_pack_rows_avx512bf16(const GemmPack& g);
+void gemm_dot_avx512bf16(const GemmDot& g);
 
 extern const GemmKernel kGemmAmx, kGemmAvx512Bf16, kGemmAvx512, kGemmAvx2;
 

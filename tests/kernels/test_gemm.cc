@@ -219,6 +219,24 @@ TEST_P(GemmVariant, AllCodesOfEveryFormatAreRead) {
   }
 }
 
+/// Runs the part.m x part.n problem at (m0, n0) of `whole` on its own; its bits must be those at `expected`.
+void expect_part_of(const std::string& variant, const GemmArgs& whole, const Operand& a, const Operand& b,
+                    int64_t m0, int64_t n0, const Shape& part, int threads, const float* expected) {
+  GemmArgs sub = whole;
+  std::vector<float> c(static_cast<size_t>(part.m * part.n));
+  sub.a = a.view(m0);
+  sub.b = b.view(n0);
+  sub.m = part.m;
+  sub.n = part.n;
+  sub.c = c.data();
+  sub.c_stride = part.n;
+  run(variant, sub, threads);
+  for (int64_t m = 0; m < part.m; ++m)
+    ASSERT_EQ(0, std::memcmp(&c[static_cast<size_t>(m * part.n)], expected + m * whole.n,
+                             static_cast<size_t>(part.n) * 4))
+        << describe(variant, sub) << " row " << m;
+}
+
 TEST_P(GemmVariant, BitsDependOnNeitherThreadsNorPosition) {
   for (const auto& [fa, fb] : {kPairs[0], kPairs[2], kPairs[5]}) {
     if (!accepts(GetParam(), fa)) continue;
@@ -233,32 +251,28 @@ TEST_P(GemmVariant, BitsDependOnNeitherThreadsNorPosition) {
       run(GetParam(), problem(a, b, c3), 3);
       ASSERT_EQ(0, std::memcmp(c1.data(), c2.data(), c1.size() * 4)) << describe(GetParam(), g);
       ASSERT_EQ(0, std::memcmp(c1.data(), c3.data(), c1.size() * 4)) << describe(GetParam(), g);
-      // Rows 11.. and columns 37.. alone, and one row alone as in generation.
-      for (const Shape part : {Shape{50, 41, 0}, Shape{1, 113, 0}}) {
-        GemmArgs sub = g;
-        std::vector<float> c(static_cast<size_t>(part.m * part.n));
-        sub.a = a.view(11);
-        sub.b = b.view(37);
-        sub.m = part.m;
-        sub.n = part.n;
-        sub.c = c.data();
-        sub.c_stride = part.n;
-        run(GetParam(), sub, 2);
-        for (int64_t m = 0; m < part.m; ++m)
-          ASSERT_EQ(
-              0, std::memcmp(&c[static_cast<size_t>(m * part.n)],
-                             &c1[static_cast<size_t>((m + 11) * g.n + 37)], static_cast<size_t>(part.n) * 4))
-              << describe(GetParam(), sub) << " row " << m;
-      }
+      // Rows 11.. and columns 37.. alone.
+      for (const Shape part : {Shape{50, 41, 0}, Shape{17, 113, 0}})
+        expect_part_of(GetParam(), g, a, b, 11, 37, part, 2, c1.data() + 11 * g.n + 37);
+      // Up to 16 rows, as in generation, have an order of their own, the same for each number of them.
+      GemmArgs sixteen = g;
+      std::vector<float> c16(static_cast<size_t>(16 * g.n));
+      sixteen.m = 16;
+      sixteen.c = c16.data();
+      run(GetParam(), sixteen, 1);
+      for (const Shape part : {Shape{1, 113, 0}, Shape{2, 90, 0}, Shape{7, 3, 0}, Shape{13, 1, 0}})
+        expect_part_of(GetParam(), g, a, b, 3, 37, part, 3, c16.data() + 3 * g.n + 37);
     }
   }
 }
 
 TEST_P(GemmVariant, ScalesBiasAccumulateAndBf16RoundOnceInTheStatedOrder) {
-  const int64_t m = 37, n = 83, k = 130;
+  const int64_t n = 83, k = 130;
   const Format f = accepts(GetParam(), Format::fp32) ? Format::fp32 : Format::bf16;
-  for (int mode = 0; mode < 32; ++mode) {
-    Operand a(f, m, k, true), b(f, n, k, false);
+  for (int mode = 0; mode < 64; ++mode) {
+    const bool skinny = mode & 32;  // as in generation
+    const int64_t m = skinny ? 5 : 37;
+    Operand a(f, m, k, true), b(f, n, k, skinny);
     a.fill_normal(7);
     b.fill_normal(8);
     std::vector<float> plain;

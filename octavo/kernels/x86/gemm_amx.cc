@@ -142,6 +142,8 @@ const GemmKernel kGemmAmx = {.mr = kRows,
                              .store = store_block,
                              .store_in_multiply = true,
                              .enter = enter,
-                             .leave = leave};
+                             .leave = leave,
+                             .pack_rows = gemm_pack_rows_avx512bf16,
+                             .dot = gemm_dot_avx512bf16};
 
 }  // namespace octavo

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // FP8 and BF16 operands through VDPBF16PS. The instruction rounds each sum to nearest even and takes
 // subnormal BF16 operands and subnormal results as zero; no FP8 value is subnormal in BF16.
+#include "octavo/kernels/x86/gemm_dot_avx512.h"
 #include "octavo/kernels/x86/gemm_read_bf16.h"
 
 namespace octavo {
@@ -24,6 +25,18 @@ struct Dot {
 
 }  // namespace
 
+void gemm_pack_rows_avx512bf16(const GemmPack& g) {
+  const int64_t words = dot_words(g.k, 2);
+  pack_a_bf16(g, 1, words, words, 16);
+}
+
+void gemm_dot_avx512bf16(const GemmDot& g) {
+  if (g.element == GemmElement::fp8)
+    dot_with<Dot>(g, Fp8Reader(*g.decode));
+  else
+    dot_with<Dot>(g, Bf16Reader{});
+}
+
 const GemmKernel kGemmAvx512Bf16 = {.mr = 6,
                                     .nr = 64,
                                     .k_unit = kUnit,
@@ -38,6 +51,8 @@ const GemmKernel kGemmAvx512Bf16 = {.mr = 6,
                                     .store = store_block,
                                     .store_in_multiply = false,
                                     .enter = nullptr,
-                                    .leave = nullptr};
+                                    .leave = nullptr,
+                                    .pack_rows = gemm_pack_rows_avx512bf16,
+                                    .dot = gemm_dot_avx512bf16};
 
 }  // namespace octavo

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // FP32 FMA on AVX-512. FP8 and BF16 operands are widened to FP32 while packing.
-#include "octavo/kernels/x86/gemm_tile_avx512.h"
+#include "octavo/kernels/x86/gemm_dot_avx512.h"
 
 namespace octavo {
 namespace {
@@ -56,12 +56,11 @@ struct Fp8Widener {
 int64_t words_of(int64_t k) { return (k + kUnit - 1) / kUnit * kUnit; }
 
 template <class Reader>
-void pack_a_with(const GemmPack& g, const Reader& reader) {
-  const int64_t words = words_of(g.k);
+void pack_a_with(const GemmPack& g, const Reader& reader, int64_t panel_rows, int64_t words) {
   if (g.k_contiguous)
-    pack_rows(g, reader, 6, words, 6 * words, words, 16);
+    pack_rows(g, reader, panel_rows, words, panel_rows * words, words, 16);
   else
-    pack_rows_transposed(g, reader, 6, words, 6 * words, words, 16);
+    pack_rows_transposed(g, reader, panel_rows, words, panel_rows * words, words, 16);
 }
 
 template <class Reader>
@@ -72,14 +71,16 @@ void pack_b_with(const GemmPack& g, const Reader& reader) {
     pack_columns(g, reader, 64, words_of(g.k));
 }
 
-void pack_a(const GemmPack& g) {
+void pack_panels(const GemmPack& g, int64_t panel_rows, int64_t words) {
   if (g.element == GemmElement::fp32)
-    pack_a_with(g, Fp32Reader{});
+    pack_a_with(g, Fp32Reader{}, panel_rows, words);
   else if (g.element == GemmElement::bf16)
-    pack_a_with(g, Bf16Widener{});
+    pack_a_with(g, Bf16Widener{}, panel_rows, words);
   else
-    pack_a_with(g, Fp8Widener{g.decode->value});
+    pack_a_with(g, Fp8Widener{g.decode->value}, panel_rows, words);
 }
+void pack_a(const GemmPack& g) { pack_panels(g, 6, words_of(g.k)); }
+void pack_dot_rows(const GemmPack& g) { pack_panels(g, 1, dot_words(g.k, 1)); }
 
 void pack_b(const GemmPack& g) {
   if (g.element == GemmElement::fp32)
@@ -95,6 +96,15 @@ struct Fma {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
   }
 };
+
+void dot(const GemmDot& g) {
+  if (g.element == GemmElement::fp32)
+    dot_with<Fma>(g, Fp32Reader{});
+  else if (g.element == GemmElement::bf16)
+    dot_with<Fma>(g, Bf16Widener{});
+  else
+    dot_with<Fma>(g, Fp8Widener{g.decode->value});
+}
 
 }  // namespace
 
@@ -112,6 +122,8 @@ const GemmKernel kGemmAvx512 = {.mr = 6,
                                 .store = store_block,
                                 .store_in_multiply = false,
                                 .enter = nullptr,
-                                .leave = nullptr};
+                                .leave = nullptr,
+                                .pack_rows = pack_dot_rows,
+                                .dot = dot};
 
 }  // namespace octavo
