@@ -259,9 +259,13 @@ void bench_gemv(const GemvOptions& o) {
       args.a.format = args.b.format == Format::fp32 ? Format::fp32 : Format::bf16;
       args.a.stride = args.b.stride = s.k;
       args.c_stride = s.n;
-      const int64_t weights = s.n * s.k * bytes(args.b.format), copies = (kFromMemory + weights - 1) / weights;
-      const Buffer a = random_matrix(s.m * s.k, args.a.format, 1), first = random_matrix(s.n * s.k, args.b.format, 2), b(static_cast<size_t>(copies * weights));
-      for (int64_t i = 0; i < copies; ++i) std::memcpy(b.as<char>() + i * weights, first.data(), static_cast<size_t>(weights));
+      const int64_t weights = s.n * s.k * bytes(args.b.format),
+                    copies = (kFromMemory + weights - 1) / weights;
+      const Buffer a = random_matrix(s.m * s.k, args.a.format, 1),
+                   first = random_matrix(s.n * s.k, args.b.format, 2),
+                   b(static_cast<size_t>(copies * weights));
+      for (int64_t i = 0; i < copies; ++i)
+        std::memcpy(b.as<char>() + i * weights, first.data(), static_cast<size_t>(weights));
       const Buffer c(static_cast<size_t>(s.m * s.n) * sizeof(float));
       args.a.data = a.data();
       args.b.data = b.data();
@@ -274,12 +278,25 @@ void bench_gemv(const GemvOptions& o) {
         args.b.data = static_cast<const char*>(b.data()) + turn++ % copies * weights;
         gemm(args, pool, workspace);
       });
-      const double dram = std::max(before, peak_dram_read(pool)), rate = static_cast<double>(weights) / time.median;
-      nlohmann::ordered_json j{{"bench", "gemv"}, {"shape", shape_text}, {"batch", s.m}, {"types", type}, {"variant", gemm_choice(args).variant},
-                               {"threads", pool.size()}, {"gbytes", rate / 1e9}, {"dram_gbytes", dram / 1e9}, {"ratio_to_dram", rate / dram},
-                               {"rows_per_second", static_cast<double>(s.n) / time.median}, {"median_ms", time.median * 1e3}, {"spread", time.spread}};
-      emit(o, j, fmt::format("gemv {:<12} {:<5} {:7.1f} GB/s, {:5.1f} % of a plain DRAM read ({:.1f})  {:.3g} rows/s  {:.3f} ms ±{:.0f} %", shape_text, type,
-                             rate / 1e9, 100 * rate / dram, dram / 1e9, static_cast<double>(s.n) / time.median, time.median * 1e3, 50 * time.spread));
+      const double dram = std::max(before, peak_dram_read(pool)),
+                   rate = static_cast<double>(weights) / time.median;
+      nlohmann::ordered_json j{{"bench", "gemv"},
+                               {"shape", shape_text},
+                               {"batch", s.m},
+                               {"types", type},
+                               {"variant", gemm_choice(args).variant},
+                               {"threads", pool.size()},
+                               {"gbytes", rate / 1e9},
+                               {"dram_gbytes", dram / 1e9},
+                               {"ratio_to_dram", rate / dram},
+                               {"rows_per_second", static_cast<double>(s.n) / time.median},
+                               {"median_ms", time.median * 1e3},
+                               {"spread", time.spread}};
+      emit(o, j,
+           fmt::format("gemv {:<12} {:<5} {:7.1f} GB/s, {:5.1f} % of a plain DRAM read ({:.1f})  {:.3g} "
+                       "rows/s  {:.3f} ms ±{:.0f} %",
+                       shape_text, type, rate / 1e9, 100 * rate / dram, dram / 1e9,
+                       static_cast<double>(s.n) / time.median, time.median * 1e3, 50 * time.spread));
     }
   }
 }
@@ -322,10 +339,13 @@ void add_bench(CLI::App& app) {
   cast->callback([q] { bench_cast(*q); });
 
   auto v = std::make_shared<GemvOptions>();
-  CLI::App* gemv = c->add_subcommand("gemv", "Weights times few rows, as in generation: the weights come from memory");
+  CLI::App* gemv =
+      c->add_subcommand("gemv", "Weights times few rows, as in generation: the weights come from memory");
   gemv->add_option("--shapes", v->shapes, "Weights NxK, comma-separated")->capture_default_str();
   gemv->add_option("--types", v->types, "Formats of the weights")->capture_default_str();
-  gemv->add_option("--batch", v->batch, "Rows multiplied with the weights")->capture_default_str()->check(CLI::Range(1, 1024));
+  gemv->add_option("--batch", v->batch, "Rows multiplied with the weights")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   add_common(gemv, *v);
   gemv->footer("Example:\n  octavo bench gemv --shapes 8192x2048 --types e4m3,bf16 --json");
   gemv->callback([v] { bench_gemv(*v); });
