@@ -8,7 +8,11 @@
 #include <string.h>
 
 #include "octavo/kernels/attention_variants.h"
+// Only its transpose and its reader of BF16 are used here.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
 #include "octavo/kernels/x86/gemm_read_bf16.h"
+#pragma GCC diagnostic pop
 #include "octavo/kernels/x86/gemm_tiles_amx.h"
 #include "octavo/kernels/x86/simd_avx512.h"
 
