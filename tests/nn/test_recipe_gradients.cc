@@ -53,9 +53,11 @@ TEST(InstructionSets, AgreeOnLossAndGradients) {
     const char* recipe;
     double loss, gradient;
   };
-  // In BF16 and FP8 a sum that falls on the other side of a rounding boundary moves a whole step.
+  // In BF16 and FP8 a sum that falls on the other side of a rounding boundary moves a whole step. AMX
+  // attention also rounds probabilities to BF16, which moves more FP8 codes; against FP32 its gradients are
+  // as good as the others' (see above).
   for (const auto& [recipe, loss_bound, gradient_bound] :
-       {Tolerance{"fp32", 1e-6, 1e-5}, Tolerance{"bf16", 1e-3, 0.02}, Tolerance{"fp8-amax", 2e-3, 0.08}}) {
+       {Tolerance{"fp32", 1e-6, 1e-5}, Tolerance{"bf16", 1e-3, 0.02}, Tolerance{"fp8-amax", 2e-3, 0.2}}) {
     for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
       set_max_isa(Isa::scalar);
       double base = 0;
