@@ -1,32 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "bench.h"
+
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cstring>
-#include <functional>
-#include <memory>
-#include <nlohmann/json.hpp>
 #include <sstream>
-#include <vector>
 
 #include "command.h"
 #include "octavo/base/error.h"
 #include "octavo/base/rng.h"
 #include "octavo/base/stopwatch.h"
 #include "octavo/base/suggest.h"
-#include "octavo/kernels/gemm.h"
-#include "octavo/kernels/peak.h"
-#include "octavo/kernels/quantize.h"
 #include "octavo/numerics/bf16.h"
 #include "octavo/numerics/encode.h"
-#include "terminal.h"
 
 namespace octavo {
-namespace {
 
-std::vector<std::string> split(const std::string& text, char at) {
+void add_bench_options(CLI::App* c, BenchOptions& o) {
+  c->add_option("--threads", o.threads, "CPU threads, 0 = all")->capture_default_str();
+  c->add_option("--reps", o.reps, "Measurements, of which the median is printed")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10000));
+  c->add_flag("--json", o.json, "One JSON object a line");
+}
+
+BenchTiming bench_measure(int reps, const std::function<void()>& call, const std::function<void()>& warm) {
+  Stopwatch watch;
+  call();
+  const int inner = std::max(1, static_cast<int>(2e-3 / std::max(1e-7, watch.seconds())));
+  if (warm) warm();
+  std::vector<double> seconds;
+  BenchTiming timing;
+  for (int i = 0; i < reps; ++i) {
+    watch.restart();
+    for (int k = 0; k < inner; ++k) call();
+    const double elapsed = watch.seconds();
+    timing.total += elapsed;
+    seconds.push_back(elapsed / inner);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  timing.median = seconds[seconds.size() / 2];
+  timing.spread = (seconds.back() - seconds.front()) / timing.median;
+  return timing;
+}
+
+void bench_emit(const BenchOptions& options, const nlohmann::ordered_json& line, const std::string& text) {
+  fmt::print("{}\n", options.json ? line.dump() : text);
+  std::fflush(stdout);
+}
+
+std::vector<std::string> split_list(const std::string& text, char at) {
   std::vector<std::string> parts;
   std::stringstream stream(text);
   for (std::string part; std::getline(stream, part, at);)
@@ -34,33 +57,12 @@ std::vector<std::string> split(const std::string& text, char at) {
   return parts;
 }
 
-/// Seconds of one call: median and (max - min) / median over `reps`, after one call that does not count.
-/// Short calls are repeated within a measurement until it takes 2 ms.
-struct Timing {
-  double median = 0, spread = 0;
-};
-Timing measure(int reps, const std::function<void()>& call) {
-  Stopwatch watch;
-  call();
-  const int inner = std::max(1, static_cast<int>(2e-3 / std::max(1e-7, watch.seconds())));
-  std::vector<double> seconds;
-  for (int i = 0; i < reps; ++i) {
-    watch.restart();
-    for (int k = 0; k < inner; ++k) call();
-    seconds.push_back(watch.seconds() / inner);
-  }
-  std::sort(seconds.begin(), seconds.end());
-  const double median = seconds[seconds.size() / 2];
-  return {median, (seconds.back() - seconds.front()) / median};
-}
-
-Format format_of(const std::string& word) {
+Format bench_format(const std::string& word) {
   if (const auto format = format_from_string(word)) return *format;
   fail_usage(fmt::format("unknown format '{}'{}", word,
                          did_you_mean(word, {"e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "bf16", "fp32"})));
 }
 
-/// A matrix of normal random numbers in a format.
 Buffer random_matrix(int64_t elements, Format format, uint64_t stream) {
   Buffer buffer(static_cast<size_t>(elements * bytes(format)));
   const Rng rng(1, stream);
@@ -82,273 +84,15 @@ Buffer random_matrix(int64_t elements, Format format, uint64_t stream) {
   return buffer;
 }
 
-struct Common {
-  int threads = 0, reps = 9;
-  bool json = false;
-};
-
-void emit(const Common& common, const nlohmann::ordered_json& line, const std::string& text) {
-  if (common.json)
-    fmt::print("{}\n", line.dump());
-  else
-    fmt::print("{}\n", text);
-  std::fflush(stdout);
-}
-
-// --- gemm ---
-
-struct GemmOptions : Common {
-  std::string shapes = "1024x1024x1024,2048x2048x2048,2048x3072x768,2048x768x3072", layouts = "tn,nn,nt",
-              types = "e4m3xe4m3,bf16xbf16,fp32xfp32", output = "fp32", variant;
-};
-
-struct Shape {
-  int64_t m, n, k;
-};
-Shape shape_of(const std::string& text) {
-  const std::vector<std::string> parts = split(text, 'x');
-  Shape s{};
-  int64_t* fields[] = {&s.m, &s.n, &s.k};
-  bool good = parts.size() == 3;
-  for (size_t i = 0; good && i < 3; ++i) {
-    const auto [end, error] = std::from_chars(parts[i].data(), parts[i].data() + parts[i].size(), *fields[i]);
-    good = error == std::errc() && end == parts[i].data() + parts[i].size() && *fields[i] > 0 &&
-           *fields[i] <= 1 << 20;
-  }
-  if (!good)
-    fail_usage(fmt::format("--shapes: '{}' is not a problem, expected MxNxK such as 2048x3072x768", text));
-  return s;
-}
-
-void bench_gemm(const GemmOptions& o) {
-  ThreadPool pool(o.threads);
-  for (const std::string& shape_text : split(o.shapes, ',')) {
-    const Shape s = shape_of(shape_text);
-    for (const std::string& types : split(o.types, ',')) {
-      const std::vector<std::string> pair = split(types, 'x');
-      if (pair.size() != 2)
-        fail_usage(fmt::format("--types: '{}' is not a pair, expected AxB such as e5m2xe4m3", types));
-      for (const std::string& layout : split(o.layouts, ',')) {
-        if (layout != "tn" && layout != "nn" && layout != "nt")
-          fail_usage(fmt::format("--layouts: '{}' is unknown; tn is the forward product, nn dgrad, nt wgrad",
-                                 layout));
-        GemmArgs args;
-        args.m = s.m;
-        args.n = s.n;
-        args.k = s.k;
-        args.a.format = format_of(pair[0]);
-        args.b.format = format_of(pair[1]);
-        args.a.k_contiguous = layout != "nt";
-        args.b.k_contiguous = layout == "tn";
-        args.a.stride = args.a.k_contiguous ? s.k : s.m;
-        args.b.stride = args.b.k_contiguous ? s.k : s.n;
-        args.c_format = format_of(o.output);
-        args.c_stride = s.n;
-        const Buffer a = random_matrix(s.m * s.k, args.a.format, 1),
-                     b = random_matrix(s.n * s.k, args.b.format, 2);
-        const Buffer c(static_cast<size_t>(s.m * s.n * bytes(args.c_format)));
-        args.a.data = a.data();
-        args.b.data = b.data();
-        args.c = c.data();
-        const std::string variant = o.variant.empty() ? gemm_choice(args).variant : o.variant;
-        const Buffer scratch(gemm_workspace_with(variant, args, pool.size()) + 64);
-        Workspace workspace(scratch.data(), scratch.size());
-
-        // The yardstick of the types, and the unit the variant really runs on (they differ with AMX).
-        const PeakKind yardstick = args.a.format == Format::fp32 ? PeakKind::fma_fp32 : PeakKind::dot_bf16;
-        PeakKind unit = yardstick;
-        const bool known = gemm_peak_kind(variant, unit);
-        const double peak = peak_flops(yardstick, pool), unit_peak = !known ? 0
-                                                                     : unit == yardstick
-                                                                         ? peak
-                                                                         : peak_flops(unit, pool);
-        const Timing time = measure(o.reps, [&] { gemm_with(variant, args, pool, workspace); });
-        const double flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) *
-                             static_cast<double>(s.k) / time.median;
-        nlohmann::ordered_json j{{"bench", "gemm"},
-                                 {"shape", shape_text},
-                                 {"layout", layout},
-                                 {"types", types},
-                                 {"variant", variant},
-                                 {"threads", pool.size()},
-                                 {"gflops", flops / 1e9},
-                                 {"peak", to_string(yardstick)},
-                                 {"peak_gflops", peak / 1e9},
-                                 {"ratio_to_peak", peak > 0 ? flops / peak : 0},
-                                 {"unit", known ? to_string(unit) : "none"},
-                                 {"unit_peak_gflops", unit_peak / 1e9},
-                                 {"ratio_to_unit_peak", unit_peak > 0 ? flops / unit_peak : 0},
-                                 {"median_ms", time.median * 1e3},
-                                 {"spread", time.spread}};
-        emit(
-            o, j,
-            fmt::format(
-                "{:<18} {} {:<12} {:<11} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f}){}  {:.3f} ms ±{:.0f} %",
-                shape_text, layout, types, variant, flops / 1e9, peak > 0 ? 100 * flops / peak : 0,
-                to_string(yardstick), peak / 1e9,
-                known && unit != yardstick ? fmt::format(", {:.1f} % of {} ({:.0f})", 100 * flops / unit_peak,
-                                                         to_string(unit), unit_peak / 1e9)
-                                           : "",
-                time.median * 1e3, 50 * time.spread));
-      }
-    }
-  }
-}
-
-// --- cast ---
-
-struct CastOptions : Common {
-  std::string types = "fp32:e4m3,bf16:e4m3,bf16:e5m2";
-  int64_t elements = int64_t{1} << 27;
-};
-
-void bench_cast(const CastOptions& o) {
-  ThreadPool pool(o.threads);
-  for (const std::string& types : split(o.types, ',')) {
-    const std::vector<std::string> pair = split(types, ':');
-    if (pair.size() != 2)
-      fail_usage(fmt::format("--types: '{}' is not a cast, expected FROM:TO such as bf16:e4m3", types));
-    const Format from = format_of(pair[0]), to = format_of(pair[1]);
-    const int64_t cols = 4096, rows = std::max<int64_t>(1, o.elements / cols);
-    const Buffer x = random_matrix(rows * cols, from, 3), codes(static_cast<size_t>(rows * cols * bytes(to)));
-    const float scale = 1.0f / 64;
-    float largest = 0;
-    QuantizeArgs args;
-    args.x = dense(x.data(), from, rows, cols);
-    args.codes = dense(codes.data(), to, rows, cols);
-    args.scale = &scale;
-    args.amax = &largest;
-    const double dram = peak_dram_read(pool);
-    const Timing time = measure(o.reps, [&] { quantize(args, pool); });
-    const double rate = static_cast<double>(rows * cols * (bytes(from) + bytes(to))) / time.median;
-    nlohmann::ordered_json j{{"bench", "cast"},
-                             {"types", types},
-                             {"elements", rows * cols},
-                             {"threads", pool.size()},
-                             {"gbytes", rate / 1e9},
-                             {"dram_gbytes", dram / 1e9},
-                             {"ratio_to_dram", rate / dram},
-                             {"median_ms", time.median * 1e3},
-                             {"spread", time.spread}};
-    emit(o, j,
-         fmt::format("cast {:<12} {:7.1f} GB/s read + written, {:5.1f} % of a plain DRAM read ({:.1f})  "
-                     "{:.2f} ms ±{:.0f} %",
-                     types, rate / 1e9, 100 * rate / dram, dram / 1e9, time.median * 1e3, 50 * time.spread));
-  }
-}
-
-// --- gemv ---
-
-struct GemvOptions : Common {
-  std::string shapes = "8192x2048,2048x8192,32000x4096", types = "e4m3,bf16";
-  int64_t batch = 1;
-};
-
-void bench_gemv(const GemvOptions& o) {
-  ThreadPool pool(o.threads);
-  for (const std::string& shape_text : split(o.shapes, ',')) {
-    const Shape s = shape_of(fmt::format("{}x{}", o.batch, shape_text));
-    for (const std::string& type : split(o.types, ',')) {
-      // Copies of the weights in turn, so that each comes from memory and not from a cache.
-      constexpr int64_t kFromMemory = int64_t{512} << 20;
-      GemmArgs args;
-      args.m = s.m;
-      args.n = s.n;
-      args.k = s.k;
-      args.b.format = format_of(type);
-      args.a.format = args.b.format == Format::fp32 ? Format::fp32 : Format::bf16;
-      args.a.stride = args.b.stride = s.k;
-      args.c_stride = s.n;
-      const int64_t weights = s.n * s.k * bytes(args.b.format),
-                    copies = (kFromMemory + weights - 1) / weights;
-      const Buffer a = random_matrix(s.m * s.k, args.a.format, 1),
-                   first = random_matrix(s.n * s.k, args.b.format, 2),
-                   b(static_cast<size_t>(copies * weights));
-      for (int64_t i = 0; i < copies; ++i)
-        std::memcpy(b.as<char>() + i * weights, first.data(), static_cast<size_t>(weights));
-      const Buffer c(static_cast<size_t>(s.m * s.n) * sizeof(float));
-      args.a.data = a.data();
-      args.b.data = b.data();
-      args.c = c.data();
-      const Buffer scratch(gemm_workspace(args, pool.size()) + 64);
-      Workspace workspace(scratch.data(), scratch.size());
-      int64_t turn = 0;
-      const double before = peak_dram_read(pool);
-      const Timing time = measure(o.reps, [&] {
-        args.b.data = static_cast<const char*>(b.data()) + turn++ % copies * weights;
-        gemm(args, pool, workspace);
-      });
-      const double dram = std::max(before, peak_dram_read(pool)),
-                   rate = static_cast<double>(weights) / time.median;
-      nlohmann::ordered_json j{{"bench", "gemv"},
-                               {"shape", shape_text},
-                               {"batch", s.m},
-                               {"types", type},
-                               {"variant", gemm_choice(args).variant},
-                               {"threads", pool.size()},
-                               {"gbytes", rate / 1e9},
-                               {"dram_gbytes", dram / 1e9},
-                               {"ratio_to_dram", rate / dram},
-                               {"rows_per_second", static_cast<double>(s.n) / time.median},
-                               {"median_ms", time.median * 1e3},
-                               {"spread", time.spread}};
-      emit(o, j,
-           fmt::format("gemv {:<12} {:<5} {:7.1f} GB/s, {:5.1f} % of a plain DRAM read ({:.1f})  {:.3g} "
-                       "rows/s  {:.3f} ms ±{:.0f} %",
-                       shape_text, type, rate / 1e9, 100 * rate / dram, dram / 1e9,
-                       static_cast<double>(s.n) / time.median, time.median * 1e3, 50 * time.spread));
-    }
-  }
-}
-
-void add_common(CLI::App* c, Common& o) {
-  c->add_option("--threads", o.threads, "CPU threads, 0 = all")->capture_default_str();
-  c->add_option("--reps", o.reps, "Measurements, of which the median is printed")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10000));
-  c->add_flag("--json", o.json, "One JSON object a line");
-}
-
-}  // namespace
-
 void add_bench(CLI::App& app) {
-  CLI::App* c = app.add_subcommand("bench", "Measure kernels against the machine's limits, in one process");
+  CLI::App* c = app.add_subcommand(
+      "bench", "Measure kernels and whole steps against the machine's limits, in one process");
   c->require_subcommand(1);
-  c->footer("Examples:\n  octavo bench gemm\n  octavo bench cast --types bf16:e5m2 --json");
-  auto g = std::make_shared<GemmOptions>();
-  CLI::App* gemm_command = c->add_subcommand("gemm", "Matrix products in the three layouts of training");
-  gemm_command->add_option("--shapes", g->shapes, "Problems MxNxK, comma-separated")->capture_default_str();
-  gemm_command->add_option("--layouts", g->layouts, "tn (forward), nn (dgrad), nt (wgrad)")
-      ->capture_default_str();
-  gemm_command->add_option("--types", g->types, "Pairs of operand formats")->capture_default_str();
-  gemm_command->add_option("--output", g->output, "Format of the result: fp32 or bf16")
-      ->capture_default_str();
-  gemm_command->add_option("--variant", g->variant,
-                           "This kernel instead of the best one (octavo doctor lists them)");
-  add_common(gemm_command, *g);
-  gemm_command->footer(
-      "Example:\n  octavo bench gemm --shapes 2048x2048x2048 --layouts tn,nn,nt --types e4m3xe4m3 --json");
-  gemm_command->callback([g] { bench_gemm(*g); });
-
-  auto q = std::make_shared<CastOptions>();
-  CLI::App* cast = c->add_subcommand("cast", "Quantization with amax, from memory to memory");
-  cast->add_option("--types", q->types, "FROM:TO, comma-separated")->capture_default_str();
-  cast->add_option("--elements", q->elements, "Size of the problem")->capture_default_str();
-  add_common(cast, *q);
-  cast->footer("Example:\n  octavo bench cast --types bf16:e4m3,bf16:e5m2 --elements 16777216");
-  cast->callback([q] { bench_cast(*q); });
-
-  auto v = std::make_shared<GemvOptions>();
-  CLI::App* gemv =
-      c->add_subcommand("gemv", "Weights times few rows, as in generation: the weights come from memory");
-  gemv->add_option("--shapes", v->shapes, "Weights NxK, comma-separated")->capture_default_str();
-  gemv->add_option("--types", v->types, "Formats of the weights")->capture_default_str();
-  gemv->add_option("--batch", v->batch, "Rows multiplied with the weights")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
-  add_common(gemv, *v);
-  gemv->footer("Example:\n  octavo bench gemv --shapes 8192x2048 --types e4m3,bf16 --json");
-  gemv->callback([v] { bench_gemv(*v); });
+  c->footer(
+      "Examples:\n  octavo bench gemm\n  octavo bench cast --types bf16:e5m2 --json\n  octavo bench step "
+      "--preset gpt-small");
+  add_bench_kernels(*c);
+  add_bench_model(*c);
 }
 
 }  // namespace octavo

@@ -11,6 +11,7 @@
 #include "octavo/base/error.h"
 #include "octavo/base/rng.h"
 #include "octavo/base/version.h"
+#include "octavo/kernels/attention.h"
 #include "octavo/kernels/gemm.h"
 #include "octavo/kernels/peak.h"
 #include "octavo/kernels/quantize.h"
@@ -87,6 +88,13 @@ void run(int threads) {
     fmt::print("  gemm {:<5}   {}\n", to_string(format), choice.variant);
     for (const std::string& reason : choice.refused) fmt::print("               not {}\n", reason);
   }
+  AttentionShape shape;
+  shape.q_len = shape.kv_len = 1024;
+  shape.heads = shape.kv_heads = 12;
+  shape.head_dim = 64;
+  shape.scale = 0.125f;
+  for (const Format format : {Format::bf16, Format::fp32})
+    fmt::print("  attn {:<5}   {}\n", to_string(format), attention_variant(shape, format));
   for (const std::string& line : kernel_variants()) fmt::print("  rows         {}\n", line);
 
   fmt::print("\npeaks, measured now\n");

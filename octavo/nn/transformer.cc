@@ -136,6 +136,23 @@ void Transformer::initialize(uint64_t seed) {
   refresh_weights();
 }
 
+void Transformer::initialize_for_inference(uint64_t seed) {
+  std::vector<float> values;
+  for (Parameter& p : parameters_.all()) {
+    values.resize(static_cast<size_t>(p.size()));
+    parameters_.initial_values(p, seed, values.data(), pool_);
+    set_parameter(p, values.data());
+  }
+}
+
+int64_t Transformer::weight_bytes() {
+  int64_t total = 0;
+  for (Weight* weight : weights()) total += weight->parameter->size() * bytes(weight->format());
+  if (!embedding_->shares())
+    total -= embedding_->table().size() * bytes(recipe_.wide());  // a lookup reads one row
+  return total;
+}
+
 void Transformer::set_parameter(Parameter& parameter, const float* values) {
   if (parameter.value) std::copy(values, values + parameter.size(), parameter.value);
   parameter.amax = -1;

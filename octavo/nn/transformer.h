@@ -43,6 +43,10 @@ class Transformer {
   Pass& pass() { return *pass_; }
 
   void initialize(uint64_t seed);
+  /// Inference: random values for benchmarks, one parameter after the other, so that dropped masters are never needed.
+  void initialize_for_inference(uint64_t seed);
+  /// Bytes of weights one decoded token reads: compute copies, masters where they are computed with, each once.
+  int64_t weight_bytes();
   /// Sets one parameter from FP32 values; the compute copy follows at once, so a model for inference need not
   /// keep the master.
   void set_parameter(Parameter& parameter, const float* values);
