@@ -54,11 +54,12 @@ void norm_backward(const NormBackward& args, ThreadPool& pool, Workspace& worksp
   float* dbeta = args.dbeta ? workspace.take<float>(count) : nullptr;
   if (workspace.planning()) return;
   const RowKernels& kernels = row_kernels();
+  SharedAmax largest;
   pool.parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       std::fill_n(dgamma + b * cols, cols, 0.0f);
       if (dbeta) std::fill_n(dbeta + b * cols, cols, 0.0f);
-      for (int64_t r = rows * b / blocks; r < rows * (b + 1) / blocks; ++r)
+      for (int64_t r = rows * b / blocks; r < rows * (b + 1) / blocks; ++r) {
         kernels.norm_backward({.rms = args.kind == NormKind::rms,
                                .cols = cols,
                                .dy = row_at(args.dy, r),
@@ -70,8 +71,11 @@ void norm_backward(const NormBackward& args, ThreadPool& pool, Workspace& worksp
                                .dx = row_at(args.dx, r),
                                .dgamma = dgamma + b * cols,
                                .dbeta = dbeta ? dbeta + b * cols : nullptr});
+        if (args.amax) largest.raise(kernels.amax(row_at(ConstMatrix(args.dx), r), cols));  // still in L1
+      }
     }
   });
+  if (args.amax) *args.amax = largest.value();
   pool.parallel_for(cols, 256, [&](int64_t begin, int64_t end) {
     kernels.column_sum({dgamma + begin, false}, blocks, cols, args.dgamma + begin, end - begin);
     if (dbeta) kernels.column_sum({dbeta + begin, false}, blocks, cols, args.dbeta + begin, end - begin);

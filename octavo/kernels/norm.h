@@ -38,6 +38,7 @@ struct NormBackward {
   ConstMatrix residual_grad{};  ///< data == nullptr, or added to dx: the gradient that came around the branch
   Matrix dx{};                  ///< may alias dy or residual_grad
   float* dgamma = nullptr;      ///< [cols], added to
+  float* amax = nullptr;        ///< max |dx| as stored, or none; NaN propagates
   float* dbeta = nullptr;       ///< [cols], added to, or none
 };
 /// Partial sums of dgamma and dbeta go through a fixed number of row blocks: same bits for any team.

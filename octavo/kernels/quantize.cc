@@ -79,7 +79,7 @@ void quantize(const QuantizeArgs& args, ThreadPool& pool) {
   const CodeGrid grid = plain ? CodeGrid{} : grid_of(codes.format, args.overflow);
   const bool as_one_row = x.stride == x.cols && codes.stride == x.cols && !args.scale_per_row;
   SharedAmax largest;
-  Segments(x.rows, x.cols, as_one_row).for_each(pool, [&](int64_t r, int64_t first, int64_t count) {
+  const auto segment = [&](int64_t r, int64_t first, int64_t count) {
     if (plain) {
       largest.raise(kernels.convert(row_at(x, r, first), row_at(codes, r, first), count));
       return;
@@ -92,7 +92,19 @@ void quantize(const QuantizeArgs& args, ThreadPool& pool) {
                           .seed = args.seed,
                           .first_index = static_cast<uint64_t>(r * x.cols + first)};
     largest.raise(kernels.quantize(row, grid));
-  });
+  };
+  if (args.column_sums) {
+    // Threads own columns and walk the rows in order, so each sum has one order; what a row's part costs to
+    // read is paid once.
+    pool.parallel_for(x.cols, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t r = 0; r < x.rows; ++r) {
+        segment(r, begin, end - begin);
+        kernels.column_sum(row_at(x, r, begin), 1, x.stride, args.column_sums + begin, end - begin);
+      }
+    });
+  } else {
+    Segments(x.rows, x.cols, as_one_row).for_each(pool, segment);
+  }
   if (args.amax) *args.amax = largest.value();
   if (args.stats) add_quantize_stats(args, pool);
 }

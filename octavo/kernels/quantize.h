@@ -36,7 +36,9 @@ struct QuantizeArgs {
   Overflow overflow = Overflow::saturate;
   uint64_t seed =
       0;  ///< stochastic rounding: element (r,c) uses Philox at r * cols + c, so partitions do not matter
-  float* amax = nullptr;           ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
+  float* amax = nullptr;  ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
+  float* column_sums =
+      nullptr;  ///< [cols], added to as by column_sum() and to the same bits, in this very pass
   QuantizeStats* stats = nullptr;  ///< added to; costs time
 };
 

@@ -160,12 +160,12 @@ void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& sav
   out_.forward(pass, saved.output.get(), y);
 }
 
-void AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, AttentionSaved& saved,
-                              Matrix dx) const {
+void AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy,
+                              AttentionSaved& saved, Matrix dx) const {
   const int64_t rows = batch.rows(), q = config_.q_width(), kv = config_.kv_width();
   const WorkspaceScope scope(pass.workspace);
   const Matrix dheads = pass.temporary(activation_, rows, q);
-  out_.backward(pass, dy, nullptr, saved.output.get(), dheads, false);
+  out_.backward(pass, dy, amax_dy, saved.output.get(), dheads, false);
 
   const Matrix qkv = rows_of(saved.qkv, 0, rows);
   const Matrix dqkv = pass.temporary(activation_, rows, config_.qkv_width());

@@ -40,8 +40,9 @@ class AttentionLayer {
 
   /// y [rows, width] from saved.input. With a cache, keys and values of the batch are appended to it first.
   void forward(Pass& pass, const Batch& batch, AttentionSaved& saved, KvCache* cache, Matrix y) const;
-  /// dx (overwritten) from dy.
-  void backward(Pass& pass, const Batch& batch, ConstMatrix dy, AttentionSaved& saved, Matrix dx) const;
+  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known.
+  void backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy, AttentionSaved& saved,
+                Matrix dx) const;
 
  private:
   AttentionShape shape(const Batch& batch) const;

@@ -57,13 +57,13 @@ void Block::forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMat
   mlp_.forward(pass, saved.mlp, branch);
 }
 
-void Block::backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream) const {
+void Block::backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream, float* amax) const {
   const WorkspaceScope scope(pass.workspace);
   const Matrix dnormed = pass.temporary(format_, dstream.rows, config_.width);
-  mlp_.backward(pass, dstream, saved.mlp, dnormed);
-  norm2_.backward(pass, dnormed, saved.norm2, dstream, true);
-  attention_.backward(pass, batch, dstream, saved.attention, dnormed);
-  norm1_.backward(pass, dnormed, saved.norm1, dstream, true);
+  mlp_.backward(pass, dstream, amax, saved.mlp, dnormed);
+  norm2_.backward(pass, dnormed, saved.norm2, dstream, true, amax);
+  attention_.backward(pass, batch, dstream, amax, saved.attention, dnormed);
+  norm1_.backward(pass, dnormed, saved.norm1, dstream, true, amax);
 }
 
 }  // namespace octavo

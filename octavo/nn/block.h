@@ -31,9 +31,10 @@ class Block {
   /// incoming one.
   void forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in, BlockSaved& saved,
                KvCache* cache, Matrix branch) const;
+  /// `amax` holds max |dstream| on the way in and on the way out, or is nullptr.
   /// dstream: gradient of the loss by (stream + branch) on the way in, by the incoming (stream + branch) on
   /// the way out.
-  void backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream) const;
+  void backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream, float* amax) const;
 
  private:
   const ModelConfig& config_;

@@ -94,8 +94,8 @@ void Head::normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch) {
   input_.finish(pass, normed);
 }
 
-LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale,
-                   const Matrix* dstream) {
+LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream,
+                   float* amax) {
   const WorkspaceScope scope(pass.workspace);
   const Matrix dnormed = dstream ? pass.temporary(format_, rows, config_.width) : Matrix{};
   const int64_t chunk = std::clamp<int64_t>(kLogitsBytes / (config_.vocab_size * bytes(format_)), 1, rows);
@@ -110,7 +110,7 @@ LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_
     });
     if (dstream) linear_.backward(pass, logits, nullptr, x, rows_of(dnormed, first, count), false);
   }
-  if (dstream) norm_.backward(pass, dnormed, saved_, *dstream, false);
+  if (dstream) norm_.backward(pass, dnormed, saved_, *dstream, false, amax);
 
   LossSum sum;
   if (pass.planning()) return sum;

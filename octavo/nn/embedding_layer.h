@@ -48,9 +48,11 @@ class Head {
   /// Final norm of (stream + branch); what loss() and logits() read.
   void normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch);
   /// Loss of every row against targets[rows]; with `dstream` also the whole backward pass of the head,
-  /// gradients times grad_scale. Logits exist for a limited number of rows at a time, never for all of a long
-  /// batch.
-  LossSum loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream);
+  /// gradients times grad_scale;
+  /// `amax` then becomes max |dstream|. Logits exist for a limited number of rows at a time, never for all of
+  /// a long batch.
+  LossSum loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream,
+               float* amax);
   /// Logits of chosen rows of the last normalize(), widened to FP32: out [count, vocab].
   void logits(Pass& pass, const int64_t* rows, int64_t count, float* out);
 

@@ -53,16 +53,15 @@ void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
 
 void Linear::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx,
                       bool accumulate_dx) const {
-  if (bias_) pass.run(Part::quantize, [&](ThreadPool& pool) { column_sum(dy, bias_->grad, pool); });
-
   const WorkspaceScope scope(pass.workspace);
   ScaledTensor codes;
   if (grad_.direct(dy.format)) {
     codes.codes = {const_cast<void*>(dy.data), dy.format, dy.rows, dy.cols, dy.stride};
+    if (bias_) pass.run(Part::quantize, [&](ThreadPool& pool) { column_sum(dy, bias_->grad, pool); });
   } else {
     codes.codes = pass.temporary(grad_.format(), dy.rows, dy.cols);
     codes.scales = pass.workspace.take<float>(static_cast<size_t>(grad_.scales(dy.rows, dy.cols)));
-    grad_.quantize(pass, dy, amax_dy, codes);
+    grad_.quantize(pass, dy, amax_dy, codes, bias_ ? bias_->grad : nullptr);
   }
 
   if (dx.data) {

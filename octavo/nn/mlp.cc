@@ -81,10 +81,10 @@ void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
   down_.forward(pass, saved.hidden.get(), y);
 }
 
-void Mlp::backward(Pass& pass, ConstMatrix dy, MlpSaved& saved, Matrix dx) const {
+void Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, Matrix dx) const {
   const WorkspaceScope scope(pass.workspace);
   const Matrix dhidden = pass.temporary(format_, dy.rows, ffn_);
-  down_.backward(pass, dy, nullptr, saved.hidden.get(), dhidden, false);
+  down_.backward(pass, dy, amax_dy, saved.hidden.get(), dhidden, false);
 
   const Matrix pre = rows_of(saved.pre, 0, dy.rows);
   const bool gated = in_.size() == 2;

@@ -27,8 +27,8 @@ class Mlp {
   std::vector<Linear*> linears();
 
   void forward(Pass& pass, MlpSaved& saved, Matrix y) const;
-  /// dx (overwritten) from dy.
-  void backward(Pass& pass, ConstMatrix dy, MlpSaved& saved, Matrix dx) const;
+  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known.
+  void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, Matrix dx) const;
 
  private:
   std::string prefix_;

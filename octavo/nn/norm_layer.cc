@@ -49,8 +49,8 @@ void NormLayer::forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, Norm
   pass.norm_forward(args);
 }
 
-void NormLayer::backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream,
-                         bool accumulate) const {
+void NormLayer::backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate,
+                         float* amax) const {
   NormBackward args;
   args.kind = kind_;
   args.dy = dy;
@@ -60,6 +60,7 @@ void NormLayer::backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Mat
   args.rstd = saved.rstd;
   if (accumulate) args.residual_grad = dstream;
   args.dx = dstream;
+  args.amax = amax;
   args.dgamma = gamma_->grad;
   args.dbeta = beta_ ? beta_->grad : nullptr;
   pass.norm_backward(args);

@@ -31,8 +31,9 @@ class NormLayer {
   /// `amax`: of y, or none.
   void forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y,
                float* amax) const;
-  /// dstream += d norm / d stream · dy. dgamma and dbeta accumulate.
-  void backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate) const;
+  /// dstream += d norm / d stream · dy. dgamma and dbeta accumulate. `amax`: becomes max |dstream|, or none.
+  void backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate,
+                float* amax) const;
 
  private:
   NormKind kind_;

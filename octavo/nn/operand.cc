@@ -16,12 +16,14 @@ bool OperandSlot::wants_amax() const {
          (spec_.scaling.kind == ScalingKind::current || spec_.scaling.kind == ScalingKind::delayed);
 }
 
-void OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out) const {
+void OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
+                           float* column_sums) const {
   out.granularity = spec_.granularity;
   if (pass.planning()) return;
   const PartTimer timer(pass.times, Part::quantize);
   QuantizeRequest request;
   request.x = x;
+  request.column_sums = column_sums;
   if (amax) request.amax = *amax;
   request.seed = pass.rounding_seed(slot_);
   const bool record = pass.records && carries_scale(spec_.format);

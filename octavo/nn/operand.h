@@ -21,7 +21,9 @@ class OperandSlot {
   /// True when data of this format needs no conversion.
   bool direct(Format data) const { return data == spec_.format; }
   /// Codes and scales of x into `out`. `amax`: max |x| where the producer already knows it, else nullptr.
-  void quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out) const;
+  /// `column_sums`: [cols], the sums of the columns of x are added to it in the same pass, or nullptr.
+  void quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
+                float* column_sums = nullptr) const;
   /// The same codes again from the same x, after the scaler's state was restored: a scale that depends on
   /// history is the last one, not chosen anew.
   void requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const;

@@ -98,7 +98,7 @@ void Transformer::rehearse() {
   } else {
     // A full pass, and one token after a full cache: whichever needs more scratch.
     forward(batch, false);
-    head_->loss(*pass_, nullptr, batch.rows(), 1.0f, nullptr);
+    head_->loss(*pass_, nullptr, batch.rows(), 1.0f, nullptr, nullptr);
     if (!cache_.empty()) {
       for (KvCache& cache : cache_) cache.length = limits_.cache - limits_.seq;
       forward(batch, true);
@@ -192,15 +192,18 @@ LossSum Transformer::train(const Batch& batch, const int32_t* targets, float gra
   forward(batch, false);
   const WorkspaceScope scope(workspace_);
   const Matrix dstream = pass_->temporary(recipe_.wide(), batch.rows(), config_.width);
-  const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream);
-  for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(*pass_, batch, saved_[i], dstream);
+  // Who writes the gradient of the stream also finds its largest value, for those who quantize it next.
+  float* amax =
+      carries_scale(recipe_.role(Role::gemm_dgrad_grad_output).format) ? pass_->new_amax() : nullptr;
+  const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream, amax);
+  for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(*pass_, batch, saved_[i], dstream, amax);
   embedding_->backward(*pass_, batch, dstream);
   return sum;
 }
 
 LossSum Transformer::evaluate(const Batch& batch, const int32_t* targets) {
   forward(batch, false);
-  return head_->loss(*pass_, targets, batch.rows(), 1.0f, nullptr);
+  return head_->loss(*pass_, targets, batch.rows(), 1.0f, nullptr, nullptr);
 }
 
 void Transformer::reset_cache() {

@@ -23,6 +23,7 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
   args.overflow = spec.overflow;
   args.seed = request.seed;
   args.stats = request.stats;
+  args.column_sums = request.column_sums;
   if (!carries_scale(spec.format)) {
     quantize(args, pool);
     return;

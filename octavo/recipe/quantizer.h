@@ -16,6 +16,7 @@ struct QuantizeRequest {
   std::optional<float>
       amax;           ///< max |x| when the caller has it (a fused epilogue); else a pass over x when needed
   uint64_t seed = 0;  ///< stochastic rounding
+  float* column_sums = nullptr;  ///< [cols], the sums of the columns of x are added (a bias gradient)
   QuantizeStats* stats = nullptr;
 };
 
