@@ -24,6 +24,7 @@ namespace {
 struct ModelOptions : BenchOptions {
   std::string preset = "gpt2-124m", recipes = "fp8-amax,bf16";
   int64_t micro_batch = 4, seq_len = 1024, tokens = 64, prompt = 64;
+  std::vector<std::string> recompute;
 };
 
 std::vector<int32_t> random_tokens(int64_t count, int64_t vocab) {
@@ -56,7 +57,9 @@ void bench_step(const ModelOptions& o) {
   for (const std::string& name : split_list(o.recipes)) {
     const Recipe recipe = load_recipe(name);
     Transformer model(config, recipe, Purpose::training, pool);
-    model.allocate({o.micro_batch, o.seq_len, 0});
+    RunConfig config_of_memory;
+    config_of_memory.train.recompute = o.recompute;
+    model.allocate({o.micro_batch, o.seq_len, 0, kept_state(config_of_memory)});
     model.initialize(1);
     const Optimizer optimizer(optim);
     const int64_t rows = o.micro_batch * o.seq_len;
@@ -176,6 +179,8 @@ void add_bench_model(CLI::App& bench) {
   step->add_option("--seq-len", s->seq_len, "Tokens a sequence")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  step->add_option("--recompute", s->recompute,
+                   "norm, activation, block: computed again in the backward pass");
   add_bench_options(step, *s);
   step->footer(
       "Example:\n  octavo bench step --preset gpt2-124m --recipes fp8-amax,bf16 --micro-batch 4 --seq-len "

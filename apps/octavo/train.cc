@@ -31,6 +31,7 @@ constexpr Flag kFlags[] = {{"--train-data", "data.train"},
                            {"--steps", "train.steps"},
                            {"--micro-batch", "train.micro_batch"},
                            {"--grad-accum", "train.grad_accum"},
+                           {"--recompute", "train.recompute"},
                            {"--seq-len", "data.sequence_length"},
                            {"--lr", "optim.lr"},
                            {"--min-lr", "optim.min_lr"},
@@ -134,7 +135,7 @@ RunConfig resolve(const Options& o) {
     if (o.flags[i].empty()) continue;
     std::string value = o.flags[i][0];
     const std::string key = kFlags[i].key;
-    if (key == "data.train" || key == "data.val") {
+    if (key == "data.train" || key == "data.val" || key == "train.recompute") {
       value = "[";
       for (const std::string& path : o.flags[i])
         value += (value.size() > 1 ? "," : "") +

@@ -26,6 +26,26 @@ class Arena {
 
   /// Reserves `bytes` (rounded up to 64) under `category`. Call before commit().
   Block reserve(const std::string& category, size_t bytes);
+  /// What reserve_one(0), reserve_one(1), ... reserve overlaps: memory that one of n owners uses at a time.
+  /// Owners that reserve the same sizes in the same order get the same addresses.
+  template <class Fn>
+  void overlap(size_t n, Fn reserve_one) {
+    const size_t start = total_;
+    const std::map<std::string, size_t> before = categories_;
+    size_t largest = start;
+    std::map<std::string, size_t> categories = before;
+    for (size_t i = 0; i < n; ++i) {
+      total_ = start;
+      categories_ = before;
+      reserve_one(i);
+      if (total_ > largest) {
+        largest = total_;
+        categories = categories_;
+      }
+    }
+    total_ = largest;
+    categories_ = categories;
+  }
   /// Allocates everything, zeroed.
   void commit();
   bool committed() const { return committed_; }

@@ -75,9 +75,12 @@ AttentionSaved AttentionLayer::make_saved(const Build& build) const {
       {}};
 }
 
+void AttentionLayer::plan_input(Arena& arena, AttentionSaved& saved, int64_t rows) const {
+  saved.input.plan(arena, rows, config_.width);
+}
+
 void AttentionLayer::plan(Arena& arena, AttentionSaved& saved, int64_t rows) const {
   const size_t unit = static_cast<size_t>(rows * bytes(activation_));
-  saved.input.plan(arena, rows, config_.width);
   saved.output.plan(arena, rows, config_.q_width());
   saved.qkv_block = arena.reserve("activations", unit * static_cast<size_t>(config_.qkv_width()));
   if (!saved.output.direct())

@@ -34,6 +34,8 @@ class AttentionLayer {
                  const RopeTables* rope);
 
   AttentionSaved make_saved(const Build& build) const;
+  /// The input's codes, and everything else.
+  void plan_input(Arena& arena, AttentionSaved& saved, int64_t rows) const;
   void plan(Arena& arena, AttentionSaved& saved, int64_t rows) const;
   void bind(const Arena& arena, AttentionSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();

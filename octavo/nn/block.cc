@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/nn/block.h"
 
+#include <utility>
+
 namespace octavo {
 namespace {
 bool is_gpt2(const ModelConfig& c) { return c.family == Family::gpt2; }
@@ -18,11 +20,21 @@ BlockSaved Block::make_saved(const Build& build) const {
   return {{}, {}, attention_.make_saved(build), mlp_.make_saved(build)};
 }
 
-void Block::plan(Arena& arena, BlockSaved& saved, int64_t rows) const {
-  saved.norm1.plan(arena, format_, rows, config_.width, is_gpt2(config_));
-  saved.norm2.plan(arena, format_, rows, config_.width, is_gpt2(config_));
-  attention_.plan(arena, saved.attention, rows);
-  mlp_.plan(arena, saved.mlp, rows);
+void Block::plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept, bool own) const {
+  // Streams come first: blocks that share memory must find those of their neighbours at the same place.
+  if (kept.stream == own) saved.norm1.plan_stream(arena, format_, rows, config_.width);
+  if (kept.inner == own) {
+    saved.norm2.plan_stream(arena, format_, rows, config_.width);
+    saved.norm1.plan_statistics(arena, rows, is_gpt2(config_));
+    saved.norm2.plan_statistics(arena, rows, is_gpt2(config_));
+    attention_.plan(arena, saved.attention, rows);
+    mlp_.plan(arena, saved.mlp, rows);
+  }
+  if (kept.normed == own) {
+    attention_.plan_input(arena, saved.attention, rows);
+    mlp_.plan_input(arena, saved.mlp, rows);
+  }
+  if (kept.hidden == own) mlp_.plan_hidden(arena, saved.mlp, rows);
 }
 
 void Block::bind(const Arena& arena, BlockSaved& saved, int64_t rows) const {
@@ -38,26 +50,45 @@ std::vector<Linear*> Block::linears() {
   return all;
 }
 
+void Block::normalize(Pass& pass, const NormLayer& norm, ConstMatrix stream, ConstMatrix branch,
+                      NormSaved& saved, SavedOperand& input) const {
+  const WorkspaceScope scope(pass.workspace);
+  const SavedOperand::Draft normed = input.begin(pass, stream.rows);
+  norm.forward(pass, stream, branch, saved, normed.data, normed.amax);
+  input.finish(pass, normed);
+}
+
 void Block::forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in,
                     BlockSaved& saved, KvCache* cache, Matrix branch) const {
-  const int64_t rows = batch.rows();
-  {
-    const WorkspaceScope scope(pass.workspace);
-    const SavedOperand::Draft normed = saved.attention.input.begin(pass, rows);
-    norm1_.forward(pass, stream, branch_in, saved.norm1, normed.data, normed.amax);
-    saved.attention.input.finish(pass, normed);
-  }
+  normalize(pass, norm1_, stream, branch_in, saved.norm1, saved.attention.input);
   attention_.forward(pass, batch, saved.attention, cache, branch);
-  {
-    const WorkspaceScope scope(pass.workspace);
-    const SavedOperand::Draft normed = saved.mlp.input.begin(pass, rows);
-    norm2_.forward(pass, rows_of(saved.norm1.stream, 0, rows), branch, saved.norm2, normed.data, normed.amax);
-    saved.mlp.input.finish(pass, normed);
-  }
+  normalize(pass, norm2_, rows_of(saved.norm1.stream, 0, batch.rows()), branch, saved.norm2, saved.mlp.input);
   mlp_.forward(pass, saved.mlp, branch);
 }
 
-void Block::backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream, float* amax) const {
+// Brings back what was not kept. Every kernel sees the numbers it saw before, so every bit comes back.
+void Block::replay(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept) const {
+  std::vector<TensorRecord>* const records = std::exchange(pass.records, nullptr);  // they spoke once already
+  const int64_t rows = batch.rows();
+  const ConstMatrix stream1 = rows_of(saved.norm1.stream, 0, rows);
+  if (!kept.inner || !kept.normed) normalize(pass, norm1_, stream1, {}, saved.norm1, saved.attention.input);
+  if (!kept.inner) {
+    const WorkspaceScope scope(pass.workspace);
+    const Matrix branch = pass.temporary(format_, rows, config_.width);
+    attention_.forward(pass, batch, saved.attention, nullptr, branch);
+    normalize(pass, norm2_, stream1, branch, saved.norm2, saved.mlp.input);
+    mlp_.forward_inner(pass, saved.mlp, rows);
+  } else {
+    const ConstMatrix stream2 = rows_of(saved.norm2.stream, 0, rows);
+    if (!kept.normed) normalize(pass, norm2_, stream2, {}, saved.norm2, saved.mlp.input);
+    if (!kept.hidden) mlp_.activate(pass, saved.mlp, rows);
+  }
+  pass.records = records;
+}
+
+void Block::backward(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept, Matrix dstream,
+                     float* amax) const {
+  replay(pass, batch, saved, kept);
   const WorkspaceScope scope(pass.workspace);
   const Matrix dnormed = pass.temporary(format_, dstream.rows, config_.width);
   mlp_.backward(pass, dstream, amax, saved.mlp, dnormed);

@@ -11,6 +11,15 @@
 
 namespace octavo {
 
+/// Which parts of a block's state have memory of their own until the backward pass. What has not shares
+/// memory with the other blocks and is computed again, to the same bits.
+struct Kept {
+  bool stream = true;  ///< the stream on the way in
+  bool inner = true;   ///< all between the two streams that is not named below
+  bool normed = true;  ///< codes of the normed streams
+  bool hidden = true;  ///< codes of the MLP's activation
+};
+
 struct BlockSaved {
   NormSaved norm1, norm2;
   AttentionSaved attention;
@@ -22,7 +31,8 @@ class Block {
   Block(const std::string& prefix, const ModelConfig& config, const Build& build, const RopeTables* rope);
 
   BlockSaved make_saved(const Build& build) const;
-  void plan(Arena& arena, BlockSaved& saved, int64_t rows) const;
+  /// Reserves the parts that are kept (`own`), or those that are not.
+  void plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept, bool own) const;
   void bind(const Arena& arena, BlockSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
 
@@ -34,9 +44,13 @@ class Block {
   /// `amax` holds max |dstream| on the way in and on the way out, or is nullptr.
   /// dstream: gradient of the loss by (stream + branch) on the way in, by the incoming (stream + branch) on
   /// the way out.
-  void backward(Pass& pass, const Batch& batch, BlockSaved& saved, Matrix dstream, float* amax) const;
+  void backward(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept, Matrix dstream,
+                float* amax) const;
 
  private:
+  void normalize(Pass& pass, const NormLayer& norm, ConstMatrix stream, ConstMatrix branch, NormSaved& saved,
+                 SavedOperand& input) const;
+  void replay(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept) const;
   const ModelConfig& config_;
   Format format_;
   NormLayer norm1_;

@@ -76,7 +76,8 @@ Head::Head(const ModelConfig& config, const Build& build, Parameter* tied)
       input_(OperandSlot("lm_head", "gemm.input", linear_.input_spec(), build.scaler), format_) {}
 
 void Head::plan(Arena& arena, int64_t rows) {
-  saved_.plan(arena, format_, rows, config_.width, config_.family == Family::gpt2);
+  saved_.plan_stream(arena, format_, rows, config_.width);
+  saved_.plan_statistics(arena, rows, config_.family == Family::gpt2);
   input_.plan(arena, rows, config_.width);
   losses_block_ = arena.reserve("activations", static_cast<size_t>(rows) * sizeof(float));
 }

@@ -45,9 +45,15 @@ MlpSaved Mlp::make_saved(const Build& build) const {
           {}};
 }
 
-void Mlp::plan(Arena& arena, MlpSaved& saved, int64_t rows) const {
+void Mlp::plan_input(Arena& arena, MlpSaved& saved, int64_t rows) const {
   saved.input.plan(arena, rows, width_);
+}
+
+void Mlp::plan_hidden(Arena& arena, MlpSaved& saved, int64_t rows) const {
   saved.hidden.plan(arena, rows, ffn_);
+}
+
+void Mlp::plan(Arena& arena, MlpSaved& saved, int64_t rows) const {
   const int64_t columns = ffn_ * static_cast<int64_t>(in_.size());
   saved.pre_block = arena.reserve("activations", static_cast<size_t>(rows * columns * bytes(format_)));
 }
@@ -65,19 +71,27 @@ std::vector<Linear*> Mlp::linears() {
   return all;
 }
 
-void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
-  const Matrix pre = rows_of(saved.pre, 0, y.rows);
-  for (size_t i = 0; i < in_.size(); ++i)
-    in_[i].forward(pass, saved.input.get(), columns_of(pre, static_cast<int64_t>(i) * ffn_, ffn_));
-
+void Mlp::activate(Pass& pass, MlpSaved& saved, int64_t rows) const {
+  const Matrix pre = rows_of(saved.pre, 0, rows);
   const WorkspaceScope scope(pass.workspace);
-  const SavedOperand::Draft hidden = saved.hidden.begin(pass, y.rows);
+  const SavedOperand::Draft hidden = saved.hidden.begin(pass, rows);
   const ConstMatrix gate = columns_of(pre, 0, ffn_);
   const ConstMatrix up = in_.size() == 2 ? columns_of(pre, ffn_, ffn_) : Matrix{};
   pass.run(Part::activation, [&](ThreadPool& pool) {
     activation_forward(activation_, gate, up, hidden.data, hidden.amax, pool);
   });
   saved.hidden.finish(pass, hidden);
+}
+
+void Mlp::forward_inner(Pass& pass, MlpSaved& saved, int64_t rows) const {
+  const Matrix pre = rows_of(saved.pre, 0, rows);
+  for (size_t i = 0; i < in_.size(); ++i)
+    in_[i].forward(pass, saved.input.get(), columns_of(pre, static_cast<int64_t>(i) * ffn_, ffn_));
+  activate(pass, saved, rows);
+}
+
+void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
+  forward_inner(pass, saved, y.rows);
   down_.forward(pass, saved.hidden.get(), y);
 }
 

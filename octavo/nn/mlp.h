@@ -22,11 +22,18 @@ class Mlp {
   Mlp(const std::string& prefix, const ModelConfig& config, const Build& build);
 
   MlpSaved make_saved(const Build& build) const;
+  /// The input's codes, the hidden codes, and what the activation read.
+  void plan_input(Arena& arena, MlpSaved& saved, int64_t rows) const;
+  void plan_hidden(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void plan(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void bind(const Arena& arena, MlpSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
 
   void forward(Pass& pass, MlpSaved& saved, Matrix y) const;
+  /// Forward without the last product: what backward() needs of [rows].
+  void forward_inner(Pass& pass, MlpSaved& saved, int64_t rows) const;
+  /// The hidden codes again, from what the activation read.
+  void activate(Pass& pass, MlpSaved& saved, int64_t rows) const;
   /// dx (overwritten) from dy; `amax_dy`: max |dy| where known.
   void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, Matrix dx) const;
 

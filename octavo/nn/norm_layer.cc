@@ -3,9 +3,12 @@
 
 namespace octavo {
 
-void NormSaved::plan(Arena& arena, Format format, int64_t rows, int64_t width, bool layer_norm) {
-  const size_t vector = static_cast<size_t>(rows) * sizeof(float);
+void NormSaved::plan_stream(Arena& arena, Format format, int64_t rows, int64_t width) {
   stream_block = arena.reserve("activations", static_cast<size_t>(rows * width * bytes(format)));
+}
+
+void NormSaved::plan_statistics(Arena& arena, int64_t rows, bool layer_norm) {
+  const size_t vector = static_cast<size_t>(rows) * sizeof(float);
   rstd_block = arena.reserve("activations", vector);
   if (layer_norm) mean_block = arena.reserve("activations", vector);
 }

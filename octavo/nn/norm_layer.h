@@ -18,7 +18,8 @@ struct NormSaved {
   float* rstd = nullptr;
 
   Arena::Block stream_block, mean_block, rstd_block;
-  void plan(Arena& arena, Format format, int64_t rows, int64_t width, bool layer_norm);
+  void plan_stream(Arena& arena, Format format, int64_t rows, int64_t width);
+  void plan_statistics(Arena& arena, int64_t rows, bool layer_norm);
   void bind(const Arena& arena, Format format, int64_t rows, int64_t width);
 };
 

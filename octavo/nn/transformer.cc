@@ -26,7 +26,6 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
                          config_.family == Family::llama ? &rope_ : nullptr);
     saved_.push_back(blocks_.back().make_saved(inside));
   }
-  if (purpose_ == Purpose::inference) saved_.erase(saved_.begin() + 1, saved_.end());
   head_ = std::make_unique<Head>(config_, outside, config_.tied_head ? &embedding_->table() : nullptr);
   if (config_.tied_head && head_->linear().weight().format() == recipe_.wide())
     embedding_->read_from(head_->linear().weight());
@@ -43,6 +42,7 @@ std::vector<Weight*> Transformer::weights() {
 
 void Transformer::reserve(const Limits& limits) {
   limits_ = limits;
+  if (purpose_ == Purpose::inference) limits_.kept = {false, false, false, false};
   arena_ = Arena();
   cache_blocks_.clear();
   const int64_t rows = limits.batch * limits.seq;
@@ -55,7 +55,9 @@ void Transformer::reserve(const Limits& limits) {
     return std::find(copied.begin(), copied.end(), &p) == copied.end();
   });
   for (Weight* weight : weights()) weight->plan(arena_);
-  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].plan(arena_, saved_[i], rows);
+  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].plan(arena_, saved_[i], rows, limits_.kept, true);
+  arena_.overlap(saved_.size(),
+                 [&](size_t i) { blocks_[i].plan(arena_, saved_[i], rows, limits_.kept, false); });
   head_->plan(arena_, rows);
   branch_block_ =
       arena_.reserve("activations", static_cast<size_t>(rows * config_.width * bytes(recipe_.wide())));
@@ -117,6 +119,14 @@ const Arena& Transformer::plan(const Limits& limits) {
   if (limits.cache > config_.context)
     fail_usage(fmt::format("a cache of {} rows is more than the model's context of {}", limits.cache,
                            config_.context));
+  const RoleSpec& input = recipe_.role(Role::gemm_fprop_input);
+  const bool once = input.scaling.kind == ScalingKind::delayed || input.rounding == Rounding::stochastic;
+  if (purpose_ == Purpose::training && once &&
+      !(limits.kept.inner && limits.kept.normed && limits.kept.hidden))
+    fail_unsupported(fmt::format(
+        "recipe {}: delayed scaling and stochastic rounding of gemm.input cannot be computed again to "
+        "the same bits; leave train.recompute empty",
+        recipe_.name));
   reserve(limits);
   rehearse();
   workspace_block_ = arena_.reserve("workspace", workspace_bytes_);
@@ -180,7 +190,7 @@ void Transformer::forward(const Batch& batch, bool cached) {
   embedding_->forward(*pass_, batch, first);
   ConstMatrix stream = first, branch_in;
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    BlockSaved& saved = saved_[saved_.size() == 1 ? 0 : i];
+    BlockSaved& saved = saved_[i];
     blocks_[i].forward(*pass_, batch, stream, branch_in, saved, cached ? &cache_[i] : nullptr, branch);
     stream = rows_of(saved.norm2.stream, 0, rows);
     branch_in = branch;
@@ -196,7 +206,8 @@ LossSum Transformer::train(const Batch& batch, const int32_t* targets, float gra
   float* amax =
       carries_scale(recipe_.role(Role::gemm_dgrad_grad_output).format) ? pass_->new_amax() : nullptr;
   const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream, amax);
-  for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(*pass_, batch, saved_[i], dstream, amax);
+  for (size_t i = blocks_.size(); i-- > 0;)
+    blocks_[i].backward(*pass_, batch, saved_[i], limits_.kept, dstream, amax);
   embedding_->backward(*pass_, batch, dstream);
   return sum;
 }

@@ -17,6 +17,7 @@ namespace octavo {
 struct Limits {
   int64_t batch = 1, seq = 1;  ///< tokens of the largest pass
   int64_t cache = 0;           ///< inference: rows of key/value cache a sequence
+  Kept kept = {};              ///< training: what is not computed again in the backward pass
 };
 
 class Transformer {
@@ -43,9 +44,11 @@ class Transformer {
   Pass& pass() { return *pass_; }
 
   void initialize(uint64_t seed);
-  /// Inference: random values for benchmarks, one parameter after the other, so that dropped masters are never needed.
+  /// Inference: random values for benchmarks, one parameter after the other, so that dropped masters are
+  /// never needed.
   void initialize_for_inference(uint64_t seed);
-  /// Bytes of weights one decoded token reads: compute copies, masters where they are computed with, each once.
+  /// Bytes of weights one decoded token reads: compute copies, masters where they are computed with, each
+  /// once.
   int64_t weight_bytes();
   /// Sets one parameter from FP32 values; the compute copy follows at once, so a model for inference need not
   /// keep the master.
@@ -83,7 +86,7 @@ class Transformer {
   std::unique_ptr<EmbeddingLayer> embedding_;
   std::vector<Block> blocks_;
   std::unique_ptr<Head> head_;
-  std::vector<BlockSaved> saved_;  ///< one a block in training, one for all in inference
+  std::vector<BlockSaved> saved_;  ///< one a block; parts that are not kept share their memory
   std::vector<KvCache> cache_;
 
   Limits limits_;

@@ -45,6 +45,10 @@ void each_key(C& c, Visit visit) {
   visit("train.steps", c.train.steps, "optimizer steps");
   visit("train.micro_batch", c.train.micro_batch, "sequences in one forward and backward pass");
   visit("train.grad_accum", c.train.grad_accum, "micro-batches a step");
+  visit("train.recompute", c.train.recompute,
+        "what the backward pass computes again instead of keeping it, to the same bits: norm, activation, or "
+        "block (all but "
+        "the stream between blocks)");
   visit("optim.lr", c.optim.lr, "peak learning rate");
   visit("optim.min_lr", c.optim.min_lr, "learning rate at the last step");
   visit("optim.warmup_steps", c.optim.warmup_steps, "steps of linear warm-up");
@@ -258,6 +262,22 @@ void validate(const RunConfig& c) {
   if (c.optim.schedule != "cosine" && c.optim.schedule != "linear" && c.optim.schedule != "constant")
     fail_usage(
         fmt::format("optim.schedule is '{}'{}", c.optim.schedule, did_you_mean(c.optim.schedule, schedules)));
+}
+
+Kept kept_state(const RunConfig& config) {
+  Kept kept;
+  for (const std::string& word : config.train.recompute) {
+    if (word == "norm")
+      kept.normed = false;
+    else if (word == "activation")
+      kept.hidden = false;
+    else if (word == "block")
+      kept = {true, false, false, false};
+    else
+      fail_usage(fmt::format("train.recompute: '{}' is unknown{}", word,
+                             did_you_mean(word, {"norm", "activation", "block"})));
+  }
+  return kept;
 }
 
 ModelConfig model_config(const RunConfig& c, int64_t vocab_size) {

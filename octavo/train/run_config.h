@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "octavo/nn/block.h"
 #include "octavo/nn/model_config.h"
 
 namespace octavo {
@@ -34,6 +35,7 @@ struct RunConfig {
 
   struct Train {
     int64_t steps = 1000, micro_batch = 8, grad_accum = 1;
+    std::vector<std::string> recompute;  ///< norm, activation, block
   } train;
 
   struct Optim {
@@ -81,6 +83,9 @@ std::vector<std::string> preset_names();
 /// Text of a preset; throws usage with the nearest name. `first line "# ..."` is its description.
 std::string preset_text(const std::string& name);
 RunConfig load_preset(const std::string& name);
+
+/// What train.recompute leaves in memory. Throws usage on an unknown word.
+Kept kept_state(const RunConfig& config);
 
 /// The model these values describe; `vocab_size` replaces a 0. Validated.
 ModelConfig model_config(const RunConfig& config, int64_t vocab_size);

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is computed again in the backward pass must come out as it was, and must not be kept.
+#include <cstring>
+
+#include "nn_testing.h"
+#include "octavo/base/error.h"
+
+namespace octavo {
+namespace {
+
+constexpr Kept kChoices[] = {{true, true, false, true},
+                             {true, true, true, false},
+                             {true, true, false, false},
+                             {true, false, false, false}};
+
+class Recompute : public testing::TestWithParam<const char*> {};
+
+TEST_P(Recompute, GivesTheSameBitsInLessMemory) {
+  for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+    SCOPED_TRACE(to_string(config.family));
+    config.layers = 3;
+    const TestBatch batch(config, 3, 45);
+    TestModel keeps(config, GetParam(), {3, 45, 0});
+    const double loss = keeps.train(batch);
+    const auto expected = keeps.gradients();
+    const size_t activations = keeps.model.memory().categories().at("activations");
+    for (const Kept& kept : kChoices) {
+      SCOPED_TRACE(testing::Message()
+                   << "inner " << kept.inner << " normed " << kept.normed << " hidden " << kept.hidden);
+      TestModel again(config, GetParam(), {3, 45, 0, kept});
+      EXPECT_LT(again.model.memory().categories().at("activations"), activations);
+      EXPECT_EQ(again.train(batch), loss);
+      const auto found = again.gradients();
+      for (const auto& [name, gradient] : expected)
+        EXPECT_EQ(std::memcmp(gradient.data(), found.at(name).data(), gradient.size() * sizeof(float)), 0)
+            << name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Recipes, Recompute, testing::Values("fp32", "bf16", "fp8-amax"));
+
+TEST(Recompute, RefusesRecipesThatCannotRepeatThemselves) {
+  const Recipe recipe = parse_recipe(
+      "[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n",
+      "stochastic.toml");
+  EXPECT_THROW(TestModel(tiny_gpt2(), recipe, {1, 8, 0, {true, false, false, false}}), Error);
+}
+
+// Blocks share memory in a model for inference, but each has formats of its own.
+TEST(Inference, FollowsTheRecipeOfEveryBlock) {
+  ModelConfig config = larger(tiny_llama());
+  config.layers = 3;
+  const Recipe mixed = parse_recipe(
+      "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"current\"\n[layers]\nfirst_blocks_high = 1\n"
+      "last_blocks_high = 1\n",
+      "mixed.toml");
+  const TestBatch batch(config, 2, 33);
+  TestModel trained(config, mixed, {2, 33, 0});
+  ThreadPool pool(2);
+  Transformer model(config, mixed, Purpose::inference, pool);
+  model.allocate({2, 33, 0});
+  randomize(model);
+  EXPECT_EQ(model.evaluate(batch.view(), batch.targets.data()).loss,
+            trained.model.evaluate(batch.view(), batch.targets.data()).loss);
+}
+
+}  // namespace
+}  // namespace octavo
