@@ -39,6 +39,7 @@ template <int kKind>
 OCTAVO_SIMD uint32_t activation_forward_as(const ActivationForwardRow& row) {
   U32 amax = splat(0u);
   sweep(row.cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    fetch_ahead(row.x, i);
     F32 y = activate<kKind>(load(row.x, i, lanes), nullptr);
     if (row.up.data) y = y * load(row.up, i, lanes);
     track(amax, store(row.y, i, y, lanes), lanes);
@@ -50,6 +51,8 @@ template <int kKind>
 OCTAVO_SIMD void activation_backward_as(ActivationBackwardRow& row) {
   U32 amax_dx = splat(0u), amax_dup = splat(0u);
   sweep(row.cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    fetch_ahead(row.x, i);
+    fetch_ahead(row.dy, i);
     F32 slope;
     const F32 value = activate<kKind>(load(row.x, i, lanes), &slope), dy = load(row.dy, i, lanes);
     F32 dx = dy * slope;

@@ -82,9 +82,6 @@ OCTAVO_SIMD U32 philox_words(uint64_t first, uint64_t seed) {
   return c0;
 }
 
-/// Bytes of input fetched ahead of use.
-constexpr int kAhead = 4096;
-
 template <class Encode>
 OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
   // Dividing by a power of two is multiplying by its inverse. (2^-127 and below have bits in the mantissa
@@ -99,9 +96,7 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
     // One accumulator: an integer maximum takes a single cycle, and registers are short.
     U32 amax = splat(0u);
     sweep(cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
-      // Some twenty operations for each load leave few loads in flight; without this BF16 from memory runs at a
-      // third of its speed on CPUs with a long way to memory.
-      __builtin_prefetch(reinterpret_cast<const char*>(x + i) + kAhead);
+      fetch_ahead(x + i);
       const F32 value = load(x + i, lanes);
       amax = max(amax, magnitude(value));
       store_low_byte(codes + i, encode(divide(value), i), lanes);
