@@ -38,8 +38,8 @@ struct NormBackward {
   ConstMatrix residual_grad{};  ///< data == nullptr, or added to dx: the gradient that came around the branch
   Matrix dx{};                  ///< may alias dy or residual_grad
   float* dgamma = nullptr;      ///< [cols], added to
-  float* amax = nullptr;        ///< max |dx| as stored, or none; NaN propagates
   float* dbeta = nullptr;       ///< [cols], added to, or none
+  float* amax = nullptr;        ///< max |dx| as stored, or none; NaN propagates
 };
 /// Partial sums of dgamma and dbeta go through a fixed number of row blocks: same bits for any team.
 size_t norm_backward_workspace(int64_t rows, int64_t cols);

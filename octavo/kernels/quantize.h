@@ -37,8 +37,9 @@ struct QuantizeArgs {
   uint64_t seed =
       0;  ///< stochastic rounding: element (r,c) uses Philox at r * cols + c, so partitions do not matter
   float* amax = nullptr;  ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
-  float* column_sums =
-      nullptr;  ///< [cols], added to as by column_sum() and to the same bits, in this very pass
+  /// [cols], or none: the sums of the columns of x are added, in blocks of 64 rows in order; same bits for
+  /// any team.
+  float* column_sums = nullptr;
   QuantizeStats* stats = nullptr;  ///< added to; costs time
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/kernels/norm.h"
+#include "octavo/kernels/quantize.h"
 
 #include <limits>
 
@@ -289,6 +290,31 @@ TEST(Norm, NanReachesAmax) {
     norm_forward({.kind = NormKind::rms, .x = x, .y = y, .gamma = gamma.data(), .amax = &amax}, pool);
     EXPECT_TRUE(std::isnan(amax));
     EXPECT_FALSE(std::isnan(y.get(3, 39)));
+  });
+}
+
+TEST(Norm, BackwardReportsTheLargestGradient) {
+  ThreadPool pool(2);
+  for_each_isa([&] {
+    const std::vector<float> gamma = random_vector(53, 1), rstd(7, 0.8f);
+    std::vector<float> dgamma(53);
+    const TestMatrix x = TestMatrix(Format::bf16, 7, 53).fill(1),
+                     dy = TestMatrix(Format::bf16, 7, 53).fill(2);
+    TestMatrix dx(Format::bf16, 7, 53);
+    const Buffer memory(norm_backward_workspace(7, 53));
+    Workspace workspace(memory.data(), memory.size());
+    float largest = 0;
+    norm_backward({.kind = NormKind::rms,
+                   .dy = dy,
+                   .x = x,
+                   .gamma = gamma.data(),
+                   .rstd = rstd.data(),
+                   .dx = dx,
+                   .dgamma = dgamma.data(),
+                   .amax = &largest},
+                  pool, workspace);
+    EXPECT_GT(largest, 0);
+    EXPECT_EQ(largest, amax(dx, pool));
   });
 }
 

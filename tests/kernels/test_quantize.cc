@@ -307,5 +307,39 @@ TEST(Dequantize, EveryCode) {
   });
 }
 
+// The bias gradient comes out of the quantization's own pass, with the bits of column_sum() and the same
+// codes.
+TEST(Quantize, ColumnSumsOnTheWay) {
+  for_each_isa([&] {
+    for (const Format from : {Format::fp32, Format::bf16}) {
+      const TestMatrix x = TestMatrix(from, 150, 203, 5).fill(3);
+      TestMatrix codes(Format::e5m2, 150, 203, 2), plain(Format::e5m2, 150, 203, 2);
+      const float scale = 0.25f;
+      std::vector<float> once;
+      float amax_plain = 0;
+      ThreadPool one(1);
+      quantize({.x = x, .codes = plain, .scale = &scale, .amax = &amax_plain}, one);
+      for (const int threads : {1, 2, 3}) {
+        ThreadPool pool(threads);
+        std::vector<float> sums(203, 1.0f);
+        float amax = 0;
+        quantize({.x = x, .codes = codes, .scale = &scale, .amax = &amax, .column_sums = sums.data()}, pool);
+        if (threads == 1) once = sums;
+        EXPECT_EQ(sums, once);
+        for (int64_t c = 0; c < 203; ++c) {
+          double expected = 1, size = 1;
+          for (int64_t r = 0; r < 150; ++r) {
+            expected += static_cast<double>(x.get(r, c));
+            size += std::abs(static_cast<double>(x.get(r, c)));
+          }
+          EXPECT_NEAR(static_cast<double>(sums[static_cast<size_t>(c)]), expected, 1e-6 * size);
+        }
+        EXPECT_EQ(codes.memory(), plain.memory());
+        EXPECT_EQ(amax, amax_plain);
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace octavo

@@ -27,8 +27,9 @@ OCTAVO_SIMD void sweep(int64_t n, Fn fn) {
   if (i < n) fn(i, First(n - i));
 }
 
-/// Asks for the input 4 KiB from here. Loops with twenty and more operations for each load keep too few loads in flight
-/// by themselves: without this a BF16 quantization from memory ran at 40 % of its speed. Past the end it does nothing.
+/// Asks for the input 4 KiB from here. Loops with twenty and more operations for each load keep too few loads
+/// in flight by themselves: without this a BF16 quantization from memory ran at 40 % of its speed. Past the
+/// end it does nothing.
 OCTAVO_SIMD void fetch_ahead(const void* p) { __builtin_prefetch(static_cast<const char*>(p) + 4096); }
 OCTAVO_SIMD void fetch_ahead(ConstRow x, int64_t i) {
   fetch_ahead(static_cast<const char*>(x.data) + i * (x.bf16 ? 2 : 4));
