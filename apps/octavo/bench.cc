@@ -15,6 +15,15 @@
 #include "octavo/numerics/encode.h"
 
 namespace octavo {
+namespace {
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
 
 void add_bench_options(CLI::App* c, BenchOptions& o) {
   c->add_option("--threads", o.threads, "CPU threads, 0 = all")->capture_default_str();
@@ -24,23 +33,30 @@ void add_bench_options(CLI::App* c, BenchOptions& o) {
   c->add_flag("--json", o.json, "One JSON object a line");
 }
 
-BenchTiming bench_measure(int reps, const std::function<void()>& call, const std::function<void()>& warm) {
+BenchTiming bench_against(int reps, double work, const std::function<double()>& limit,
+                          const std::function<void()>& call, const std::function<void()>& warm) {
   Stopwatch watch;
   call();
   const int inner = std::max(1, static_cast<int>(2e-3 / std::max(1e-7, watch.seconds())));
   if (warm) warm();
-  std::vector<double> seconds;
+  std::vector<double> seconds, limits, ratios;
   BenchTiming timing;
+  double before = limit();
   for (int i = 0; i < reps; ++i) {
     watch.restart();
     for (int k = 0; k < inner; ++k) call();
-    const double elapsed = watch.seconds();
+    const double elapsed = watch.seconds(), after = limit(), highest = std::max(before, after);
     timing.total += elapsed;
     seconds.push_back(elapsed / inner);
+    limits.push_back(highest);
+    ratios.push_back(highest > 0 ? work / seconds.back() / highest : 0);
+    before = after;
   }
-  std::sort(seconds.begin(), seconds.end());
-  timing.median = seconds[seconds.size() / 2];
-  timing.spread = (seconds.back() - seconds.front()) / timing.median;
+  timing.median = median(seconds);
+  timing.limit = median(limits);
+  timing.ratio = median(ratios);
+  const auto [least, most] = std::minmax_element(seconds.begin(), seconds.end());
+  timing.spread = (*most - *least) / timing.median;
   return timing;
 }
 

@@ -18,14 +18,19 @@ struct BenchOptions {
 };
 void add_bench_options(CLI::App* command, BenchOptions& options);
 
-/// Seconds of one call: median and (max - min) / median over `reps`, after one call that does not count.
-/// Short calls are repeated within a measurement until it takes 2 ms. `total`: of all calls that count;
-/// `warm` is called once before them.
+/// A call and the limit it is held against, measured in turns: limit, call, limit, call, ... A virtual machine
+/// changes its speed within seconds; a limit measured once would belong to another machine than the call.
 struct BenchTiming {
-  double median = 0, spread = 0, total = 0;
+  double median = 0;  ///< seconds of one call
+  double spread = 0;  ///< (max - min) / median over the repetitions
+  double total = 0;   ///< seconds of all calls that count
+  double limit = 0;   ///< median of the limit, units a second
+  double ratio = 0;   ///< median of (work / seconds) / (the higher limit before or after)
 };
-BenchTiming bench_measure(int reps, const std::function<void()>& call,
-                          const std::function<void()>& warm = {});
+/// `work`: units of one call. Short calls are repeated within a measurement until it takes 2 ms. The first
+/// call does not count; `warm` is called after it.
+BenchTiming bench_against(int reps, double work, const std::function<double()>& limit,
+                          const std::function<void()>& call, const std::function<void()>& warm = {});
 
 /// One line on stdout: the JSON object or the text.
 void bench_emit(const BenchOptions& options, const nlohmann::ordered_json& line, const std::string& text);

@@ -75,17 +75,15 @@ void bench_gemm(const GemmOptions& o) {
         const Buffer scratch(gemm_workspace_with(variant, args, pool.size()) + 64);
         Workspace workspace(scratch.data(), scratch.size());
 
-        // The yardstick of the types, and the unit the variant really runs on (they differ with AMX).
-        const PeakKind yardstick = args.a.format == Format::fp32 ? PeakKind::fma_fp32 : PeakKind::dot_bf16;
-        PeakKind unit = yardstick;
+        PeakKind unit = PeakKind::fma_fp32;
         const bool known = gemm_peak_kind(variant, unit);
-        const double peak = peak_flops(yardstick, pool), unit_peak = !known ? 0
-                                                                     : unit == yardstick
-                                                                         ? peak
-                                                                         : peak_flops(unit, pool);
-        const BenchTiming time = bench_measure(o.reps, [&] { gemm_with(variant, args, pool, workspace); });
-        const double flops = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) *
-                             static_cast<double>(s.k) / time.median;
+        PeakMeter peak(unit, pool);
+        const double work =
+            2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
+        const BenchTiming time = bench_against(
+            o.reps, work, [&] { return known ? peak.now() : 0; },
+            [&] { gemm_with(variant, args, pool, workspace); });
+        const double flops = work / time.median;
         nlohmann::ordered_json j{{"bench", "gemm"},
                                  {"shape", shape_text},
                                  {"layout", layout},
@@ -93,24 +91,17 @@ void bench_gemm(const GemmOptions& o) {
                                  {"variant", variant},
                                  {"threads", pool.size()},
                                  {"gflops", flops / 1e9},
-                                 {"peak", to_string(yardstick)},
-                                 {"peak_gflops", peak / 1e9},
-                                 {"ratio_to_peak", peak > 0 ? flops / peak : 0},
-                                 {"unit", known ? to_string(unit) : "none"},
-                                 {"unit_peak_gflops", unit_peak / 1e9},
-                                 {"ratio_to_unit_peak", unit_peak > 0 ? flops / unit_peak : 0},
+                                 {"peak", known ? to_string(unit) : "none"},
+                                 {"peak_gflops", time.limit / 1e9},
+                                 {"ratio_to_peak", time.ratio},
                                  {"median_ms", time.median * 1e3},
                                  {"spread", time.spread}};
-        bench_emit(
-            o, j,
-            fmt::format(
-                "{:<18} {} {:<12} {:<11} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f}){}  {:.3f} ms ±{:.0f} %",
-                shape_text, layout, types, variant, flops / 1e9, peak > 0 ? 100 * flops / peak : 0,
-                to_string(yardstick), peak / 1e9,
-                known && unit != yardstick ? fmt::format(", {:.1f} % of {} ({:.0f})", 100 * flops / unit_peak,
-                                                         to_string(unit), unit_peak / 1e9)
-                                           : "",
-                time.median * 1e3, 50 * time.spread));
+        bench_emit(o, j,
+                   fmt::format("{:<18} {} {:<12} {:<11} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f})  {:.3f} ms "
+                               "±{:.0f} %",
+                               shape_text, layout, types, variant, flops / 1e9, 100 * time.ratio,
+                               known ? to_string(unit) : "nothing measured", time.limit / 1e9,
+                               time.median * 1e3, 50 * time.spread));
       }
     }
   }
@@ -139,23 +130,26 @@ void bench_cast(const CastOptions& o) {
     args.codes = dense(codes.data(), to, rows, cols);
     args.scale = &scale;
     args.amax = &largest;
-    const double dram = peak_dram_read(pool);
-    const BenchTiming time = bench_measure(o.reps, [&] { quantize(args, pool); });
-    const double rate = static_cast<double>(rows * cols * (bytes(from) + bytes(to))) / time.median;
+    DramMeter dram(pool);
+    const double work = static_cast<double>(rows * cols * (bytes(from) + bytes(to)));
+    const BenchTiming time = bench_against(
+        o.reps, work, [&] { return dram.now(); }, [&] { quantize(args, pool); });
+    const double rate = work / time.median;
     nlohmann::ordered_json j{{"bench", "cast"},
                              {"types", types},
                              {"elements", rows * cols},
                              {"threads", pool.size()},
                              {"gbytes", rate / 1e9},
-                             {"dram_gbytes", dram / 1e9},
-                             {"ratio_to_dram", rate / dram},
+                             {"dram_gbytes", time.limit / 1e9},
+                             {"ratio_to_dram", time.ratio},
                              {"median_ms", time.median * 1e3},
                              {"spread", time.spread}};
     bench_emit(
         o, j,
         fmt::format("cast {:<12} {:7.1f} GB/s read + written, {:5.1f} % of a plain DRAM read ({:.1f})  "
                     "{:.2f} ms ±{:.0f} %",
-                    types, rate / 1e9, 100 * rate / dram, dram / 1e9, time.median * 1e3, 50 * time.spread));
+                    types, rate / 1e9, 100 * time.ratio, time.limit / 1e9, time.median * 1e3,
+                    50 * time.spread));
   }
 }
 
@@ -195,13 +189,14 @@ void bench_gemv(const GemvOptions& o) {
       const Buffer scratch(gemm_workspace(args, pool.size()) + 64);
       Workspace workspace(scratch.data(), scratch.size());
       int64_t turn = 0;
-      const double before = peak_dram_read(pool);
-      const BenchTiming time = bench_measure(o.reps, [&] {
-        args.b.data = static_cast<const char*>(b.data()) + turn++ % copies * weights;
-        gemm(args, pool, workspace);
-      });
-      const double dram = std::max(before, peak_dram_read(pool)),
-                   rate = static_cast<double>(weights) / time.median;
+      DramMeter dram(pool);
+      const BenchTiming time = bench_against(
+          o.reps, static_cast<double>(weights), [&] { return dram.now(); },
+          [&] {
+            args.b.data = static_cast<const char*>(b.data()) + turn++ % copies * weights;
+            gemm(args, pool, workspace);
+          });
+      const double rate = static_cast<double>(weights) / time.median;
       nlohmann::ordered_json j{{"bench", "gemv"},
                                {"shape", shape_text},
                                {"batch", s.m},
@@ -209,8 +204,8 @@ void bench_gemv(const GemvOptions& o) {
                                {"variant", gemm_choice(args).variant},
                                {"threads", pool.size()},
                                {"gbytes", rate / 1e9},
-                               {"dram_gbytes", dram / 1e9},
-                               {"ratio_to_dram", rate / dram},
+                               {"dram_gbytes", time.limit / 1e9},
+                               {"ratio_to_dram", time.ratio},
                                {"rows_per_second", static_cast<double>(s.n) / time.median},
                                {"median_ms", time.median * 1e3},
                                {"spread", time.spread}};
@@ -218,7 +213,7 @@ void bench_gemv(const GemvOptions& o) {
           o, j,
           fmt::format("gemv {:<12} {:<5} {:7.1f} GB/s, {:5.1f} % of a plain DRAM read ({:.1f})  {:.3g} "
                       "rows/s  {:.3f} ms ±{:.0f} %",
-                      shape_text, type, rate / 1e9, 100 * rate / dram, dram / 1e9,
+                      shape_text, type, rate / 1e9, 100 * time.ratio, time.limit / 1e9,
                       static_cast<double>(s.n) / time.median, time.median * 1e3, 50 * time.spread));
     }
   }

@@ -37,19 +37,6 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocab) {
 
 ModelConfig bench_config(const ModelOptions& o) { return model_config(load_preset(o.preset), 4096); }
 
-/// Peak of the unit the linear layers of this recipe run on.
-double layer_peak(const ModelConfig& config, const Recipe& recipe, int64_t rows, ThreadPool& pool) {
-  GemmArgs args;
-  args.m = rows;
-  args.n = args.k = config.width;
-  args.a.format = recipe.role(Role::gemm_fprop_input).format;
-  args.b.format = recipe.role(Role::gemm_fprop_weight).format;
-  args.a.stride = args.b.stride = args.k;
-  args.c_stride = args.n;
-  PeakKind unit;
-  return gemm_peak_kind(args, unit) ? peak_flops(unit, pool) : 0;
-}
-
 void bench_step(const ModelOptions& o) {
   ThreadPool pool(o.threads);
   const ModelConfig config = bench_config(o);
@@ -76,11 +63,13 @@ void bench_step(const ModelOptions& o) {
       model.train(batch, tokens.data() + 1, 1.0f / static_cast<float>(rows));
       optimizer.step(model, ++steps, 1e-4, optimizer.gradient_norm(model));
     };
-    const double peak = layer_peak(config, recipe, rows, pool);
-    const BenchTiming time = bench_measure(o.reps, step, [&] { model.pass().times = {}; });
-    times = model.pass().times;
+    PeakKind unit = PeakKind::fma_fp32;
+    const bool known = gemm_peak_kind(typical_gemm(config, recipe, rows), unit);
+    PeakMeter peak(unit, pool);
     const double flops = training_flops(config, o.micro_batch, o.seq_len).total();
-    const double sol = peak > 0 ? flops / peak / time.median : 0;
+    const BenchTiming time = bench_against(
+        o.reps, flops, [&] { return known ? peak.now() : 0; }, step, [&] { model.pass().times = {}; });
+    times = model.pass().times;
     nlohmann::ordered_json j{{"bench", "step"},
                              {"preset", o.preset},
                              {"recipe", name},
@@ -89,9 +78,9 @@ void bench_step(const ModelOptions& o) {
                              {"seq_len", o.seq_len},
                              {"threads", pool.size()},
                              {"tok_s", static_cast<double>(rows) / time.median},
-                             {"sol", sol},
+                             {"sol", time.ratio},
                              {"gflops", flops / time.median / 1e9},
-                             {"peak_gflops", peak / 1e9},
+                             {"peak_gflops", time.limit / 1e9},
                              {"median_ms", time.median * 1e3},
                              {"spread", time.spread},
                              {"peak_rss_bytes", static_cast<int64_t>(peak_resident_bytes())}};
@@ -101,20 +90,21 @@ void bench_step(const ModelOptions& o) {
       if (category == "activations") activations = static_cast<double>(bytes);
     }
     std::string parts;
-    double known = 0;
+    double accounted = 0;
     const double total = time.total;
     for (int i = 0; i < kParts; ++i) {
       const Part part = static_cast<Part>(i);
-      const double share = part == Part::other ? 1 - known : times[part] / total;
-      known += share;
+      const double share = part == Part::other ? 1 - accounted : times[part] / total;
+      accounted += share;
       j["breakdown"][to_string(part)] = share;
       parts += fmt::format(" {} {:.1f} %", to_string(part), 100 * share);
     }
-    bench_emit(o, j,
-               fmt::format("step {} {:<10} {:7.0f} tok/s, {:4.1f} % of light ({:.0f} GFLOP/s), activations "
-                           "{:.0f} MiB, {:.0f} ms ±{:.0f} %\n    {}",
-                           o.preset, name, static_cast<double>(rows) / time.median, 100 * sol, peak / 1e9,
-                           activations / (1 << 20), time.median * 1e3, 50 * time.spread, parts));
+    bench_emit(
+        o, j,
+        fmt::format("step {} {:<10} {:7.0f} tok/s, {:4.1f} % of light ({:.0f} GFLOP/s), activations "
+                    "{:.0f} MiB, {:.0f} ms ±{:.0f} %\n    {}",
+                    o.preset, name, static_cast<double>(rows) / time.median, 100 * time.ratio,
+                    time.limit / 1e9, activations / (1 << 20), time.median * 1e3, 50 * time.spread, parts));
   }
 }
 
@@ -127,21 +117,24 @@ void bench_decode(const ModelOptions& o) {
     model.allocate({1, std::min<int64_t>(o.prompt, room - 1), room});
     model.initialize_for_inference(1);
     const std::vector<int32_t> prompt = random_tokens(o.prompt, config.vocab_size);
-    const double dram = peak_dram_read(pool);
-    std::vector<double> prefill, decode;
-    for (int rep = 0; rep < o.reps; ++rep) {
+    DramMeter dram(pool);
+    Stopwatch watch;
+    std::vector<double> prompts;
+    for (int rep = 0; rep <= o.reps; ++rep) {
       model.reset_cache();
-      Stopwatch watch;
+      watch.restart();
       model.step(1, o.prompt, prompt.data());
-      prefill.push_back(watch.restart());
-      const int32_t token = prompt[0];
-      for (int64_t i = 0; i < o.tokens; ++i) model.step(1, 1, &token);
-      decode.push_back(watch.seconds() / static_cast<double>(o.tokens));
+      if (rep > 0) prompts.push_back(watch.seconds());
     }
-    std::sort(prefill.begin(), prefill.end());
-    std::sort(decode.begin(), decode.end());
-    const double per_token = decode[decode.size() / 2], first = prefill[prefill.size() / 2];
-    const double bytes = static_cast<double>(model.weight_bytes());
+    std::sort(prompts.begin(), prompts.end());
+    const double first = prompts[prompts.size() / 2], bytes = static_cast<double>(model.weight_bytes());
+    const BenchTiming time = bench_against(
+        o.reps, bytes * static_cast<double>(o.tokens), [&] { return dram.now(); },
+        [&] {
+          model.reset_cache(o.prompt);
+          for (int64_t i = 0; i < o.tokens; ++i) model.step(1, 1, prompt.data());
+        });
+    const double per_token = time.median / static_cast<double>(o.tokens);
     nlohmann::ordered_json j{{"bench", "decode"},
                              {"preset", o.preset},
                              {"recipe", name},
@@ -151,16 +144,16 @@ void bench_decode(const ModelOptions& o) {
                              {"tok_s", 1 / per_token},
                              {"weight_bytes", model.weight_bytes()},
                              {"gbytes", bytes / per_token / 1e9},
-                             {"dram_gbytes", dram / 1e9},
-                             {"ratio_to_dram", bytes / per_token / dram},
+                             {"dram_gbytes", time.limit / 1e9},
+                             {"ratio_to_dram", time.ratio},
                              {"median_ms", per_token * 1e3},
-                             {"spread", (decode.back() - decode.front()) / per_token}};
+                             {"spread", time.spread}};
     bench_emit(
         o, j,
         fmt::format("decode {} {:<10} {:7.1f} tok/s, weights read at {:.1f} GB/s = {:.0f} % of a plain DRAM "
                     "read ({:.1f}); prompt {:.0f} tok/s",
-                    o.preset, name, 1 / per_token, bytes / per_token / 1e9, 100 * bytes / per_token / dram,
-                    dram / 1e9, static_cast<double>(o.prompt) / first));
+                    o.preset, name, 1 / per_token, bytes / per_token / 1e9, 100 * time.ratio,
+                    time.limit / 1e9, static_cast<double>(o.prompt) / first));
   }
 }
 

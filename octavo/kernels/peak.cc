@@ -2,9 +2,7 @@
 #include "octavo/kernels/peak.h"
 
 #include <algorithm>
-#include <vector>
 
-#include "octavo/base/buffer.h"
 #include "octavo/base/cpu.h"
 #include "octavo/base/stopwatch.h"
 #include "octavo/kernels/peak_loops.h"
@@ -41,6 +39,18 @@ uint64_t read_all(const uint64_t* words, size_t count) {
   return sum;
 }
 
+/// Numbers of different threads are this many apart: a cache line.
+constexpr size_t kLine = 8;
+/// Each thread reads memory of its own, more than the caches hold.
+constexpr size_t kWords = (size_t{256} << 20) / sizeof(uint64_t);
+
+template <class Meter>
+double best_of(int runs, Meter& meter) {
+  double best = 0;
+  for (int i = 0; i < runs; ++i) best = std::max(best, meter.now());
+  return best;
+}
+
 }  // namespace
 
 const char* to_string(PeakKind kind) {
@@ -55,49 +65,57 @@ const char* to_string(PeakKind kind) {
   return "?";
 }
 
-double peak_flops(PeakKind kind, ThreadPool& pool) {
-  const Loop loop = loop_of(kind);
-  if (!loop) return 0;
-  constexpr double kSeconds = 0.01;
-  constexpr int kRuns = 7;
-  std::vector<double> done(static_cast<size_t>(pool.size()) * 8);  // a cache line for each thread
-  double best = 0;
-  int64_t rounds = 1000;
-  for (int run = 0; run < kRuns;) {
-    const Stopwatch watch;
-    pool.run([&](int thread) { done[static_cast<size_t>(thread) * 8] = loop(rounds); });
-    const double seconds = watch.seconds();
-    // First find how many rounds take long enough; the vector clock settles meanwhile.
-    if (seconds < kSeconds / 2 && rounds < int64_t{1} << 40) {
-      rounds *= 2;
-      continue;
-    }
-    double total = 0;
-    for (size_t i = 0; i < done.size(); i += 8) total += done[i];
-    best = std::max(best, total / seconds);
-    ++run;
+PeakMeter::PeakMeter(PeakKind kind, ThreadPool& pool)
+    : loop_(loop_of(kind)), pool_(pool), done_(static_cast<size_t>(pool.size()) * kLine) {}
+
+double PeakMeter::run() {
+  const Stopwatch watch;
+  pool_.run([&](int thread) { done_[static_cast<size_t>(thread) * kLine] = loop_(rounds_); });
+  return watch.seconds();
+}
+
+double PeakMeter::now() {
+  if (!loop_) return 0;
+  constexpr double kSeconds = 0.005;
+  double seconds = run();
+  // First find how many rounds take long enough; the vector clock settles meanwhile.
+  while (seconds < kSeconds / 2 && rounds_ < int64_t{1} << 40) {
+    rounds_ *= 2;
+    seconds = run();
   }
-  return best;
+  double total = 0;
+  for (size_t i = 0; i < done_.size(); i += kLine) total += done_[i];
+  return total / seconds;
+}
+
+double peak_flops(PeakKind kind, ThreadPool& pool) {
+  PeakMeter meter(kind, pool);
+  return best_of(9, meter);
+}
+
+DramMeter::DramMeter(ThreadPool& pool)
+    : pool_(pool),
+      memory_(static_cast<size_t>(pool.size()) * kWords * sizeof(uint64_t)),
+      sums_(static_cast<size_t>(pool.size()) * kLine) {
+  uint64_t* const base = memory_.as<uint64_t>();
+  pool_.run(
+      [&](int thread) { std::fill_n(base + kWords * static_cast<size_t>(thread), kWords, uint64_t{1}); });
+}
+
+double DramMeter::now() {
+  const uint64_t* const base = memory_.as<uint64_t>();
+  const Stopwatch watch;
+  pool_.run([&](int thread) {
+    sums_[static_cast<size_t>(thread) * kLine] =
+        read_all(base + kWords * static_cast<size_t>(thread), kWords);
+  });
+  const double seconds = watch.seconds();
+  return sums_[0] == kWords ? static_cast<double>(memory_.size()) / seconds : 0;
 }
 
 double peak_dram_read(ThreadPool& pool) {
-  // Each thread reads memory of its own, more than the caches hold.
-  const size_t words = (size_t{256} << 20) / sizeof(uint64_t);
-  const size_t threads = static_cast<size_t>(pool.size());
-  Buffer memory(words * threads * sizeof(uint64_t));
-  uint64_t* const base = memory.as<uint64_t>();
-  pool.run([&](int thread) { std::fill_n(base + words * static_cast<size_t>(thread), words, uint64_t{1}); });
-  std::vector<uint64_t> sums(threads * 8);
-  double best = 0;
-  for (int run = 0; run < 5; ++run) {
-    const Stopwatch watch;
-    pool.run([&](int thread) {
-      sums[static_cast<size_t>(thread) * 8] = read_all(base + words * static_cast<size_t>(thread), words);
-    });
-    const double seconds = watch.seconds();
-    if (sums[0] == words) best = std::max(best, static_cast<double>(memory.size()) / seconds);
-  }
-  return best;
+  DramMeter meter(pool);
+  return best_of(5, meter);
 }
 
 bool gemm_peak_kind(const std::string& variant, PeakKind& kind) {

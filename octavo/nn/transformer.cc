@@ -217,8 +217,8 @@ LossSum Transformer::evaluate(const Batch& batch, const int32_t* targets) {
   return head_->loss(*pass_, targets, batch.rows(), 1.0f, nullptr, nullptr);
 }
 
-void Transformer::reset_cache() {
-  for (KvCache& cache : cache_) cache.length = 0;
+void Transformer::reset_cache(int64_t length) {
+  for (KvCache& cache : cache_) cache.length = std::min(cache.length, length);
 }
 
 std::span<const float> Transformer::step(int64_t batch, int64_t seq, const int32_t* tokens) {
@@ -236,6 +236,17 @@ std::span<const float> Transformer::step(int64_t batch, int64_t seq, const int32
   for (int64_t b = 0; b < batch; ++b) last[static_cast<size_t>(b)] = (b + 1) * seq - 1;
   head_->logits(*pass_, last.data(), batch, logits);
   return {logits, static_cast<size_t>(batch * config_.vocab_size)};
+}
+
+GemmArgs typical_gemm(const ModelConfig& config, const Recipe& recipe, int64_t rows) {
+  GemmArgs args;
+  args.m = rows;
+  args.n = args.k = config.width;
+  args.a.format = recipe.role(Role::gemm_fprop_input).format;
+  args.b.format = recipe.role(Role::gemm_fprop_weight).format;
+  args.a.stride = args.b.stride = args.k;
+  args.c_stride = args.n;
+  return args;
 }
 
 }  // namespace octavo

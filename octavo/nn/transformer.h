@@ -67,7 +67,8 @@ class Transformer {
   /// one of each, [batch, vocab], valid until the next call. positions are filled in by the cache length.
   std::span<const float> step(int64_t batch, int64_t seq, const int32_t* tokens);
   int64_t cache_length() const { return cache_.empty() ? 0 : cache_[0].length; }
-  void reset_cache();
+  /// Forgets all but the first `length` tokens of every sequence.
+  void reset_cache(int64_t length = 0);
 
  private:
   void reserve(const Limits& limits);
@@ -98,5 +99,8 @@ class Transformer {
   Workspace workspace_;
   std::unique_ptr<Pass> pass_;
 };
+
+/// The forward product of one linear layer with `rows` rows: tells which kernel and which unit a run lives on.
+GemmArgs typical_gemm(const ModelConfig& config, const Recipe& recipe, int64_t rows);
 
 }  // namespace octavo

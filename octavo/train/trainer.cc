@@ -37,8 +37,9 @@ class Trainer {
  private:
   void open(bool resume);
   TrainStart describe() const;
-  /// One linear layer's forward product: which kernel and which unit the run lives on.
-  GemmArgs typical_gemm() const;
+  GemmArgs one_gemm() const {
+    return typical_gemm(model_config_, recipe_, config_.train.micro_batch * config_.data.sequence_length);
+  }
   uint64_t rounding_seed(int64_t index) const;
   StepReport step(int64_t index);
   LossSum micro_batches(int64_t index);
@@ -91,17 +92,6 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
 }
 
-GemmArgs Trainer::typical_gemm() const {
-  GemmArgs args;
-  args.m = config_.train.micro_batch * config_.data.sequence_length;
-  args.n = args.k = model_config_.width;
-  args.a.format = recipe_.role(Role::gemm_fprop_input).format;
-  args.b.format = recipe_.role(Role::gemm_fprop_weight).format;
-  args.a.stride = args.b.stride = args.k;
-  args.c_stride = args.n;
-  return args;
-}
-
 TrainStart Trainer::describe() const {
   TrainStart start;
   start.run = config_.out;
@@ -115,7 +105,7 @@ TrainStart Trainer::describe() const {
   start.tokens_per_step = config_.train.micro_batch * config_.train.grad_accum * config_.data.sequence_length;
   start.train_tokens = data_.train_tokens();
   start.threads = pool_.size();
-  start.gemm_variant = gemm_choice(typical_gemm()).variant;
+  start.gemm_variant = gemm_choice(one_gemm()).variant;
   start.peak_flops = peak_;
   start.resumed_from = resumed_from_;
   start.warnings = warnings_;
@@ -162,7 +152,7 @@ void Trainer::open(bool resume) {
   if (config_.log.tensorboard) events_ = std::make_unique<EventFileWriter>(config_.out + "/tb");
 
   PeakKind unit;
-  if (gemm_peak_kind(typical_gemm(), unit)) peak_ = peak_flops(unit, pool_);
+  if (gemm_peak_kind(one_gemm(), unit)) peak_ = peak_flops(unit, pool_);
   const ModelFlops flops =
       training_flops(model_config_, config_.train.micro_batch, config_.data.sequence_length);
   if (peak_ > 0) ideal_seconds_ = flops.total() * static_cast<double>(config_.train.grad_accum) / peak_;

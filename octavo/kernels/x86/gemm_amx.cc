@@ -31,28 +31,16 @@ struct Epilogue {
     GemmStore s = left;
     s.m = least(rows, left.m);
     store_block(s);
-    left.m -= s.m;
-    left.sum += s.m * kColumns;
-    skip_rows(left, s.m);
+    const float* const sum = left.sum + s.m * kColumns;
+    left = store_at(left, s.m, 0, kRows, kColumns);
+    left.sum = sum;
   }
   void finish() { advance(kRows); }
   /// The tile at (m, n) of the block.
   void start(const GemmMultiply& g, const float* sum, int64_t m, int64_t n) {
-    left = *g.store;
+    left = store_at(*g.store, m, n, kRows, kColumns);
     left.sum = sum;
     left.sum_stride = kColumns;
-    skip_rows(left, m);
-    left.m = least(kRows, g.m - m);
-    left.n = least(kColumns, g.n - n);
-    left.c = static_cast<char*>(left.c) + n * (left.c_is_bf16 ? 2 : 4);
-    if (left.scale_b && left.scale_b_per_row) left.scale_b += n;
-    if (left.bias) left.bias += n;
-  }
-
- private:
-  static void skip_rows(GemmStore& s, int64_t rows) {
-    s.c = static_cast<char*>(s.c) + rows * s.c_stride * (s.c_is_bf16 ? 2 : 4);
-    if (s.scale_a && s.scale_a_per_row) s.scale_a += rows;
   }
 };
 
