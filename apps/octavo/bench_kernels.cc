@@ -127,8 +127,8 @@ void bench_cast(const CastOptions& o) {
     float largest = 0;
     QuantizeArgs args;
     args.x = dense(x.data(), from, rows, cols);
-    args.codes = dense(codes.data(), to, rows, cols);
-    args.scale = &scale;
+    args.out.codes = dense(codes.data(), to, rows, cols);
+    args.out.scale = &scale;
     args.amax = &largest;
     DramMeter dram(pool);
     const double work = static_cast<double>(rows * cols * (bytes(from) + bytes(to)));

@@ -24,7 +24,7 @@ namespace {
 struct ModelOptions : BenchOptions {
   std::string preset = "gpt2-124m", recipes = "fp8-amax,bf16";
   int64_t micro_batch = 4, seq_len = 1024, tokens = 64, prompt = 64;
-  std::vector<std::string> recompute;
+  std::vector<std::string> recompute{"auto"};
 };
 
 std::vector<int32_t> random_tokens(int64_t count, int64_t vocab) {
@@ -46,7 +46,7 @@ void bench_step(const ModelOptions& o) {
     Transformer model(config, recipe, Purpose::training, pool);
     RunConfig config_of_memory;
     config_of_memory.train.recompute = o.recompute;
-    model.allocate({o.micro_batch, o.seq_len, 0, kept_state(config_of_memory)});
+    model.allocate({o.micro_batch, o.seq_len, 0, kept_state(config_of_memory, recipe)});
     model.initialize(1);
     const Optimizer optimizer(optim);
     const int64_t rows = o.micro_batch * o.seq_len;
@@ -173,7 +173,7 @@ void add_bench_model(CLI::App& bench) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   step->add_option("--recompute", s->recompute,
-                   "norm, activation, block: computed again in the backward pass");
+                   "auto, none, norm, activation, block: made again in the backward pass");
   add_bench_options(step, *s);
   step->footer(
       "Example:\n  octavo bench step --preset gpt2-124m --recipes fp8-amax,bf16 --micro-batch 4 --seq-len "

@@ -61,7 +61,7 @@ bool quantize_agrees(Format format, ThreadPool& pool) {
   std::vector<uint8_t> codes(x.size());
   QuantizeArgs args;
   args.x = dense(x.data(), Format::bf16, 256, 256);
-  args.codes = dense(codes.data(), format, 256, 256);
+  args.out.codes = dense(codes.data(), format, 256, 256);
   quantize(args, pool);
   for (size_t i = 0; i < x.size(); ++i) {
     const float value = decode(Format::bf16, x[i]);

@@ -13,14 +13,35 @@ namespace {
 /// Blocks of rows whose partial gradients are kept apart; depends on the shape alone.
 int64_t row_blocks(int64_t rows) { return std::clamp<int64_t>(rows / 16, 1, 64); }
 
+/// The codes of one row of a norm's output, from its input and statistics.
+uint32_t encode_row(const RowEncoder& encoder, const RowKernels& kernels, NormForwardRow row, ConstMatrix x,
+                    int64_t r, StretchBuffer& buffer) {
+  uint32_t largest = 0;
+  const float *gamma = row.gamma, *beta = row.beta;
+  for (int64_t c = 0; c < x.cols; c += kStretch) {
+    row.cols = std::min(kStretch, x.cols - c);
+    row.x = row_at(x, r, c);
+    row.y = buffer.row(x.format);
+    row.gamma = gamma + c;
+    row.beta = beta ? beta + c : nullptr;
+    kernels.norm_apply(row);
+    largest = std::max(largest, encoder.encode({row.y.data, row.y.bf16}, r, c, row.cols));
+  }
+  return largest;
+}
+
 }  // namespace
 
 void norm_forward(const NormForward& args, ThreadPool& pool) {
   assert(!args.residual.data || args.sum.data);
+  assert((args.y.data == nullptr) != (args.codes.codes.data == nullptr));
   const RowKernels& kernels = row_kernels();
+  const RowEncoder encoder(args.codes);
+  const ConstMatrix normalized = args.residual.data ? ConstMatrix(args.sum) : args.x;
   SharedAmax amax;
   pool.parallel_for(args.x.rows, rows_per_grain(args.x.cols), [&](int64_t begin, int64_t end) {
     uint32_t largest = 0;
+    StretchBuffer buffer;
     for (int64_t r = begin; r < end; ++r) {
       NormForwardRow row{.rms = args.kind == NormKind::rms,
                          .cols = args.x.cols,
@@ -32,6 +53,7 @@ void norm_forward(const NormForward& args, ThreadPool& pool) {
                          .beta = args.beta,
                          .eps = args.eps};
       largest = std::max(largest, kernels.norm_forward(row));
+      if (!args.y.data) largest = std::max(largest, encode_row(encoder, kernels, row, normalized, r, buffer));
       if (args.mean) args.mean[r] = row.mean;
       if (args.rstd) args.rstd[r] = row.rstd;
     }
@@ -54,12 +76,22 @@ void norm_backward(const NormBackward& args, ThreadPool& pool, Workspace& worksp
   float* dbeta = args.dbeta ? workspace.take<float>(count) : nullptr;
   if (workspace.planning()) return;
   const RowKernels& kernels = row_kernels();
+  const RowEncoder encoder(args.codes);
   SharedAmax largest;
   pool.parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
+    StretchBuffer buffer;
     for (int64_t b = begin; b < end; ++b) {
       std::fill_n(dgamma + b * cols, cols, 0.0f);
       if (dbeta) std::fill_n(dbeta + b * cols, cols, 0.0f);
       for (int64_t r = rows * b / blocks; r < rows * (b + 1) / blocks; ++r) {
+        if (args.codes.codes.data)
+          encode_row(encoder, kernels,
+                     {.rms = args.kind == NormKind::rms,
+                      .gamma = args.gamma,
+                      .beta = args.beta,
+                      .mean = args.mean ? args.mean[r] : 0.0f,
+                      .rstd = args.rstd[r]},
+                     args.x, r, buffer);
         kernels.norm_backward({.rms = args.kind == NormKind::rms,
                                .cols = cols,
                                .dy = row_at(args.dy, r),

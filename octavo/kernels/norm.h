@@ -7,6 +7,7 @@
 
 #include "octavo/base/arena.h"
 #include "octavo/base/thread_pool.h"
+#include "octavo/kernels/quantize.h"
 #include "octavo/tensor/matrix.h"
 
 namespace octavo {
@@ -19,7 +20,9 @@ struct NormForward {
   ConstMatrix
       residual{};  ///< data == nullptr, or added to x first (rounded to sum's format before the statistics)
   Matrix sum{};    ///< x + residual, wanted when residual is given; may alias x or residual
-  Matrix y{};      ///< normalized output, same format as x
+  Matrix y{};      ///< normalized output, same format as x; or data == nullptr and only `codes` of it
+  /// The codes of y, which itself then never reaches memory. For scales that are known beforehand.
+  CodesOut codes{};
   const float* gamma = nullptr;  ///< [cols]
   const float* beta = nullptr;   ///< [cols] or none (rms has none)
   float* mean = nullptr;         ///< [rows], layer only
@@ -40,6 +43,10 @@ struct NormBackward {
   float* dgamma = nullptr;      ///< [cols], added to
   float* dbeta = nullptr;       ///< [cols], added to, or none
   float* amax = nullptr;        ///< max |dx| as stored, or none; NaN propagates
+  /// The codes of the forward pass again, to the same bits, if wanted: x is read anyway, so they need not be
+  /// kept. beta as in the forward pass.
+  CodesOut codes{};
+  const float* beta = nullptr;
 };
 /// Partial sums of dgamma and dbeta go through a fixed number of row blocks: same bits for any team.
 size_t norm_backward_workspace(int64_t rows, int64_t cols);

@@ -12,6 +12,10 @@ namespace {
 /// Elements in one call of a row kernel; longer rows are cut, so that a single row keeps all threads busy.
 constexpr int64_t kSegment = 16384;
 
+/// From this many elements on codes are written past the caches: reading each line before it is written would
+/// cost a third of the time, and nothing of them would still be cached when they are used.
+constexpr int64_t kStreamElements = int64_t{32} << 20;
+
 /// A matrix cut into stretches of rows. Dense ones are taken as a single row when nothing changes from row to
 /// row.
 struct Segments {
@@ -70,33 +74,40 @@ void row_amax(ConstMatrix x, float* out, ThreadPool& pool) {
   });
 }
 
+RowEncoder::RowEncoder(const CodesOut& out)
+    : out_(out), kernels_(row_kernels()), plain_(is_fp32_or_bf16(out.codes.format)) {
+  if (out.codes.data && !plain_) grid_ = grid_of(out.codes.format, out.overflow);
+}
+
+uint32_t RowEncoder::encode(ConstRow x, int64_t r, int64_t first, int64_t count, bool stream) const {
+  if (plain_) return kernels_.convert(x, row_at(out_.codes, r, first), count);
+  return kernels_.quantize({.x = x,
+                            .codes = reinterpret_cast<uint8_t*>(out_.codes.row(r)) + first,
+                            .cols = count,
+                            .scale = out_.scale ? out_.scale[out_.scale_per_row ? r : 0] : 1.0f,
+                            .rounding = static_cast<int>(out_.rounding),
+                            .stream = stream,
+                            .seed = out_.seed,
+                            .first_index = static_cast<uint64_t>(r * out_.codes.cols + first)},
+                           grid_);
+}
+
 void quantize(const QuantizeArgs& args, ThreadPool& pool) {
   const ConstMatrix& x = args.x;
-  const Matrix& codes = args.codes;
+  const Matrix& codes = args.out.codes;
   assert(x.rows == codes.rows && x.cols == codes.cols);
-  const RowKernels& kernels = row_kernels();
-  const bool plain = is_fp32_or_bf16(codes.format);
-  const CodeGrid grid = plain ? CodeGrid{} : grid_of(codes.format, args.overflow);
-  const bool as_one_row = x.stride == x.cols && codes.stride == x.cols && !args.scale_per_row;
+  const RowEncoder encoder(args.out);
+  const bool as_one_row = x.stride == x.cols && codes.stride == x.cols && !args.out.scale_per_row;
+  const bool stream = x.rows * x.cols >= kStreamElements;
   SharedAmax largest;
   const auto segment = [&](int64_t r, int64_t first, int64_t count) {
-    if (plain) {
-      largest.raise(kernels.convert(row_at(x, r, first), row_at(codes, r, first), count));
-      return;
-    }
-    const QuantizeRow row{.x = row_at(x, r, first),
-                          .codes = reinterpret_cast<uint8_t*>(codes.row(r)) + first,
-                          .cols = count,
-                          .scale = args.scale ? args.scale[args.scale_per_row ? r : 0] : 1.0f,
-                          .rounding = static_cast<int>(args.rounding),
-                          .seed = args.seed,
-                          .first_index = static_cast<uint64_t>(r * x.cols + first)};
-    largest.raise(kernels.quantize(row, grid));
+    largest.raise(encoder.encode(row_at(x, r, first), r, first, count, stream));
   };
   if (args.column_sums) {
     // Threads own columns. A block of rows is quantized and, still in the cache, summed: one read of memory
     // for both.
     constexpr int64_t kRows = 64;
+    const RowKernels& kernels = row_kernels();
     pool.parallel_for(x.cols, 64, [&](int64_t begin, int64_t end) {
       for (int64_t first = 0; first < x.rows; first += kRows) {
         const int64_t last = std::min(first + kRows, x.rows);

@@ -26,16 +26,23 @@ float amax(ConstMatrix x, ThreadPool& pool);
 /// The same for each row; out[rows].
 void row_amax(ConstMatrix x, float* out, ThreadPool& pool);
 
-struct QuantizeArgs {
-  ConstMatrix x{};  ///< fp32 or bf16
-  Matrix codes{};   ///< same shape; a signed 8-bit format, or bf16 (to nearest even, beyond the end Inf) or
-                    ///< fp32 (copy), for which scale, rounding and overflow mean nothing
+/// Where codes go and by which rule. Kernels that know the scale beforehand take one of these and write codes
+/// in the pass that computes the values.
+struct CodesOut {
+  Matrix
+      codes{};  ///< a signed 8-bit format, or bf16 (to nearest even, beyond the end Inf) or fp32 (copy), for
+                ///< which scale, rounding and overflow mean nothing; data == nullptr: no codes are wanted
   const float* scale = nullptr;  ///< value = code * scale; nullptr: 1
   bool scale_per_row = false;    ///< scale[rows] instead of scale[0]
   Rounding rounding = Rounding::nearest_even;
   Overflow overflow = Overflow::saturate;
   uint64_t seed =
       0;  ///< stochastic rounding: element (r,c) uses Philox at r * cols + c, so partitions do not matter
+};
+
+struct QuantizeArgs {
+  ConstMatrix x{};        ///< fp32 or bf16
+  CodesOut out{};         ///< codes of the same shape
   float* amax = nullptr;  ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
   /// [cols], or none: the sums of the columns of x are added, in blocks of 64 rows in order; same bits for
   /// any team.

@@ -14,11 +14,11 @@ namespace {
 
 void add_row(const QuantizeArgs& args, int64_t r, const float* table, float largest, QuantizeStats& out) {
   const ConstRow x = row_at(args.x, r);
-  const float scale = args.scale ? args.scale[args.scale_per_row ? r : 0] : 1.0f;
-  const uint8_t* codes = reinterpret_cast<const uint8_t*>(args.codes.row(r));
+  const float scale = args.out.scale ? args.out.scale[args.out.scale_per_row ? r : 0] : 1.0f;
+  const uint8_t* codes = reinterpret_cast<const uint8_t*>(args.out.codes.row(r));
   for (int64_t c = 0; c < args.x.cols; ++c) {
     const float value = get(x, c);
-    const float code = table ? table[codes[c]] : get(row_at(args.codes, r), c);
+    const float code = table ? table[codes[c]] : get(row_at(args.out.codes, r), c);
     const double kept = double{code} * scale, lost = value - kept;
     out.nonzero += value != 0;
     out.underflow += value != 0 && code == 0;
@@ -51,8 +51,8 @@ const float* decode_table(Format format) {
 }
 
 void add_quantize_stats(const QuantizeArgs& args, ThreadPool& pool) {
-  const float* table = is_fp32_or_bf16(args.codes.format) ? nullptr : decode_table(args.codes.format);
-  const float largest = max_finite(args.codes.format);
+  const float* table = is_fp32_or_bf16(args.out.codes.format) ? nullptr : decode_table(args.out.codes.format);
+  const float largest = max_finite(args.out.codes.format);
   // Integers may be added in any order; sums of doubles are kept by block until all are there.
   constexpr int64_t kBlocks = 64;
   std::array<double, kBlocks> signal{}, noise{};

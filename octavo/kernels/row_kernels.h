@@ -37,6 +37,7 @@ struct QuantizeRow {
   int64_t cols = 0;
   float scale = 1;
   int rounding = 0;
+  bool stream = false;       ///< write past the caches
   uint64_t seed = 0;         ///< stochastic: Philox key
   uint64_t first_index = 0;  ///< stochastic: Philox counter of the first element
 };
@@ -45,11 +46,11 @@ struct NormForwardRow {
   bool rms = false;
   int64_t cols = 0;
   ConstRow x{}, residual{};  ///< residual.data == nullptr: none, and sum is not written
-  Row sum{}, y{};
+  Row sum{}, y{};            ///< y.data == nullptr: only the statistics (and the sum)
   const float* gamma = nullptr;
   const float* beta = nullptr;
   float eps = 0;
-  float mean = 0, rstd = 0;  ///< results
+  float mean = 0, rstd = 0;  ///< results of norm_forward, read by norm_apply
 };
 
 struct NormBackwardRow {
@@ -75,6 +76,7 @@ struct ActivationBackwardRow {
   int64_t cols = 0;
   ConstRow dy{}, x{}, up{};
   Row dx{}, dup{};
+  Row y{};                             ///< what activation_forward gave, to the same bits, or none
   uint32_t amax_dx = 0, amax_dup = 0;  ///< results, bits
 };
 
@@ -97,6 +99,9 @@ struct RowKernels {
   void (*dequantize)(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
 
   uint32_t (*norm_forward)(NormForwardRow& row);  ///< returns the amax of y
+  /// y from x and the statistics alone, to the same bits; any stretch of a row (gamma and beta from there
+  /// on).
+  uint32_t (*norm_apply)(const NormForwardRow& row);
   void (*norm_backward)(const NormBackwardRow& row);
   uint32_t (*activation_forward)(const ActivationForwardRow& row);  ///< returns the amax of y
   void (*activation_backward)(ActivationBackwardRow& row);

@@ -6,7 +6,8 @@
 #include <cassert>
 #include <cstdint>
 
-#include "octavo/kernels/row_kernels.h"
+#include "octavo/kernels/quantize.h"
+#include "octavo/kernels/registry.h"
 #include "octavo/numerics/float_bits.h"
 #include "octavo/tensor/matrix.h"
 
@@ -46,6 +47,28 @@ class SharedAmax {
 
  private:
   std::atomic<uint32_t> bits_{0};
+};
+
+/// Writes codes stretch by stretch, by whichever thread.
+class RowEncoder {
+ public:
+  explicit RowEncoder(const CodesOut& out);
+  /// Columns [first, first + count) of row r. `stream`: past the caches, for what is too large to stay there.
+  /// Returns the largest magnitude of x.
+  uint32_t encode(ConstRow x, int64_t r, int64_t first, int64_t count, bool stream = false) const;
+
+ private:
+  const CodesOut& out_;
+  const RowKernels& kernels_;
+  bool plain_;  ///< fp32 or bf16
+  CodeGrid grid_{};
+};
+
+/// A stretch of values on its way to becoming codes. It never leaves L1.
+inline constexpr int64_t kStretch = 2048;
+struct alignas(64) StretchBuffer {
+  float values[kStretch];
+  Row row(Format format) { return {values, format == Format::bf16}; }
 };
 
 }  // namespace octavo

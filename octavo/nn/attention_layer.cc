@@ -81,7 +81,9 @@ void AttentionLayer::plan_input(Arena& arena, AttentionSaved& saved, int64_t row
 
 void AttentionLayer::plan(Arena& arena, AttentionSaved& saved, int64_t rows) const {
   const size_t unit = static_cast<size_t>(rows * bytes(activation_));
+  saved.input.plan_scales(arena, rows, config_.width);
   saved.output.plan(arena, rows, config_.q_width());
+  saved.output.plan_scales(arena, rows, config_.q_width());
   saved.qkv_block = arena.reserve("activations", unit * static_cast<size_t>(config_.qkv_width()));
   if (!saved.output.direct())
     saved.heads_out_block = arena.reserve("activations", unit * static_cast<size_t>(config_.q_width()));
@@ -163,10 +165,9 @@ void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& sav
   out_.forward(pass, saved.output.get(), y);
 }
 
-void AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy,
-                              AttentionSaved& saved, Matrix dx) const {
+QkvGrads AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy,
+                                  AttentionSaved& saved, Matrix dx) const {
   const int64_t rows = batch.rows(), q = config_.q_width(), kv = config_.kv_width();
-  const WorkspaceScope scope(pass.workspace);
   const Matrix dheads = pass.temporary(activation_, rows, q);
   out_.backward(pass, dy, amax_dy, saved.output.get(), dheads, false);
 
@@ -179,12 +180,19 @@ void AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, co
                           columns_of(dqkv, q, kv), columns_of(dqkv, q + kv, kv));
   rotate(pass, batch, dqkv, true);
 
+  QkvGrads grads;
   int64_t column = 0;
-  for (const Linear& layer : qkv_) {
-    const int64_t width = layer.shape().out;
-    layer.backward(pass, columns_of(dqkv, column, width), nullptr, saved.input.get(), dx, column > 0);
+  for (size_t i = 0; i < qkv_.size(); ++i) {
+    const int64_t width = qkv_[i].shape().out;
+    grads[i] = qkv_[i].grad_codes(pass, columns_of(dqkv, column, width), nullptr);
+    qkv_[i].input_grad(pass, grads[i], dx, i > 0);
     column += width;
   }
+  return grads;
+}
+
+void AttentionLayer::weight_grads(Pass& pass, const AttentionSaved& saved, const QkvGrads& grads) const {
+  for (size_t i = 0; i < qkv_.size(); ++i) qkv_[i].weight_grad(pass, grads[i], saved.input.get());
 }
 
 }  // namespace octavo

@@ -2,6 +2,7 @@
 // Self-attention with its projections: one fused qkv matrix (GPT-2) or separate ones (Llama), rotary
 // positions where the family has them.
 #pragma once
+#include <array>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct AttentionSaved {
   Arena::Block qkv_block, heads_out_block, lse_block;
 };
 
+/// Gradients of queries, keys and values as codes: one fused, or three.
+using QkvGrads = std::array<ScaledTensor, 3>;
+
 class AttentionLayer {
  public:
   AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build,
@@ -42,9 +46,11 @@ class AttentionLayer {
 
   /// y [rows, width] from saved.input. With a cache, keys and values of the batch are appended to it first.
   void forward(Pass& pass, const Batch& batch, AttentionSaved& saved, KvCache* cache, Matrix y) const;
-  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known.
-  void backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy, AttentionSaved& saved,
-                Matrix dx) const;
+  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known. The gradients of the weights that read
+  /// saved.input are left to weight_grads(), within the same WorkspaceScope.
+  QkvGrads backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy,
+                    AttentionSaved& saved, Matrix dx) const;
+  void weight_grads(Pass& pass, const AttentionSaved& saved, const QkvGrads& grads) const;
 
  private:
   AttentionShape shape(const Batch& batch) const;

@@ -54,7 +54,7 @@ void Block::normalize(Pass& pass, const NormLayer& norm, ConstMatrix stream, Con
                       NormSaved& saved, SavedOperand& input) const {
   const WorkspaceScope scope(pass.workspace);
   const SavedOperand::Draft normed = input.begin(pass, stream.rows);
-  norm.forward(pass, stream, branch, saved, normed.data, normed.amax);
+  norm.forward(pass, stream, branch, saved, normed);
   input.finish(pass, normed);
 }
 
@@ -66,35 +66,40 @@ void Block::forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMat
   mlp_.forward(pass, saved.mlp, branch);
 }
 
-// Brings back what was not kept. Every kernel sees the numbers it saw before, so every bit comes back.
-void Block::replay(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept) const {
+// Every kernel sees the numbers it saw before, so every bit comes back.
+void Block::replay(Pass& pass, const Batch& batch, BlockSaved& saved) const {
   std::vector<TensorRecord>* const records = std::exchange(pass.records, nullptr);  // they spoke once already
   const int64_t rows = batch.rows();
-  const ConstMatrix stream1 = rows_of(saved.norm1.stream, 0, rows);
-  if (!kept.inner || !kept.normed) normalize(pass, norm1_, stream1, {}, saved.norm1, saved.attention.input);
-  if (!kept.inner) {
-    const WorkspaceScope scope(pass.workspace);
-    const Matrix branch = pass.temporary(format_, rows, config_.width);
-    attention_.forward(pass, batch, saved.attention, nullptr, branch);
-    normalize(pass, norm2_, stream1, branch, saved.norm2, saved.mlp.input);
-    mlp_.forward_inner(pass, saved.mlp, rows);
-  } else {
-    const ConstMatrix stream2 = rows_of(saved.norm2.stream, 0, rows);
-    if (!kept.normed) normalize(pass, norm2_, stream2, {}, saved.norm2, saved.mlp.input);
-    if (!kept.hidden) mlp_.activate(pass, saved.mlp, rows);
-  }
+  const ConstMatrix stream = rows_of(saved.norm1.stream, 0, rows);
+  normalize(pass, norm1_, stream, {}, saved.norm1, saved.attention.input);
+  const WorkspaceScope scope(pass.workspace);
+  const Matrix branch = pass.temporary(format_, rows, config_.width);
+  attention_.forward(pass, batch, saved.attention, nullptr, branch);
+  normalize(pass, norm2_, stream, branch, saved.norm2, saved.mlp.input);
+  mlp_.forward_inner(pass, saved.mlp, rows);
   pass.records = records;
 }
 
 void Block::backward(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept, Matrix dstream,
                      float* amax) const {
-  replay(pass, batch, saved, kept);
+  if (!kept.inner) replay(pass, batch, saved);
+  // After a replay the codes are there.
+  const bool hidden_there = kept.hidden || !kept.inner, normed_there = kept.normed || !kept.inner;
+  const auto again = [&](const SavedOperand& input) {
+    return normed_there ? CodesOut{} : input.again(dstream.rows);
+  };
   const WorkspaceScope scope(pass.workspace);
   const Matrix dnormed = pass.temporary(format_, dstream.rows, config_.width);
-  mlp_.backward(pass, dstream, amax, saved.mlp, dnormed);
-  norm2_.backward(pass, dnormed, saved.norm2, dstream, true, amax);
-  attention_.backward(pass, batch, dstream, amax, saved.attention, dnormed);
-  norm1_.backward(pass, dnormed, saved.norm1, dstream, true, amax);
+  {
+    const WorkspaceScope half(pass.workspace);
+    const MlpGrads grads = mlp_.backward(pass, dstream, amax, saved.mlp, hidden_there, dnormed);
+    norm2_.backward(pass, dnormed, saved.norm2, dstream, true, amax, again(saved.mlp.input));
+    mlp_.weight_grads(pass, saved.mlp, grads);
+  }
+  const WorkspaceScope half(pass.workspace);
+  const QkvGrads grads = attention_.backward(pass, batch, dstream, amax, saved.attention, dnormed);
+  norm1_.backward(pass, dnormed, saved.norm1, dstream, true, amax, again(saved.attention.input));
+  attention_.weight_grads(pass, saved.attention, grads);
 }
 
 }  // namespace octavo

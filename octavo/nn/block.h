@@ -12,7 +12,9 @@
 namespace octavo {
 
 /// Which parts of a block's state have memory of their own until the backward pass. What has not shares
-/// memory with the other blocks and is computed again, to the same bits.
+/// memory with the other blocks and is computed again, to the same bits: `inner` by running the block's
+/// forward pass once more, the codes by the backward passes of the norm and the activation, which read all it
+/// takes anyway.
 struct Kept {
   bool stream = true;  ///< the stream on the way in
   bool inner = true;   ///< all between the two streams that is not named below
@@ -50,7 +52,8 @@ class Block {
  private:
   void normalize(Pass& pass, const NormLayer& norm, ConstMatrix stream, ConstMatrix branch, NormSaved& saved,
                  SavedOperand& input) const;
-  void replay(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept) const;
+  /// Brings back the inner state and all codes.
+  void replay(Pass& pass, const Batch& batch, BlockSaved& saved) const;
   const ModelConfig& config_;
   Format format_;
   NormLayer norm1_;

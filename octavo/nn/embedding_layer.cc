@@ -79,6 +79,7 @@ void Head::plan(Arena& arena, int64_t rows) {
   saved_.plan_stream(arena, format_, rows, config_.width);
   saved_.plan_statistics(arena, rows, config_.family == Family::gpt2);
   input_.plan(arena, rows, config_.width);
+  input_.plan_scales(arena, rows, config_.width);
   losses_block_ = arena.reserve("activations", static_cast<size_t>(rows) * sizeof(float));
 }
 
@@ -91,7 +92,7 @@ void Head::bind(const Arena& arena, int64_t rows) {
 void Head::normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch) {
   const WorkspaceScope scope(pass.workspace);
   const SavedOperand::Draft normed = input_.begin(pass, stream.rows);
-  norm_.forward(pass, stream, branch, saved_, normed.data, normed.amax);
+  norm_.forward(pass, stream, branch, saved_, normed);
   input_.finish(pass, normed);
 }
 

@@ -54,6 +54,12 @@ void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
 void Linear::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx,
                       bool accumulate_dx) const {
   const WorkspaceScope scope(pass.workspace);
+  const ScaledTensor codes = grad_codes(pass, dy, amax_dy);
+  if (dx.data) input_grad(pass, codes, dx, accumulate_dx);
+  weight_grad(pass, codes, x);
+}
+
+ScaledTensor Linear::grad_codes(Pass& pass, ConstMatrix dy, const float* amax_dy) const {
   ScaledTensor codes;
   if (grad_.direct(dy.format)) {
     codes.codes = {const_cast<void*>(dy.data), dy.format, dy.rows, dy.cols, dy.stride};
@@ -63,26 +69,29 @@ void Linear::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const Sc
     codes.scales = pass.workspace.take<float>(static_cast<size_t>(grad_.scales(dy.rows, dy.cols)));
     grad_.quantize(pass, dy, amax_dy, codes, bias_ ? bias_->grad : nullptr);
   }
+  return codes;
+}
 
-  if (dx.data) {
-    GemmArgs args;
-    args.m = dy.rows;
-    args.n = shape_.in;
-    args.k = shape_.out;
-    args.a = gemm_operand(codes, true);
-    args.b = gemm_operand(weight_.get(), false);
-    args.c = dx.data;
-    args.c_format = dx.format;
-    args.c_stride = dx.stride;
-    args.accumulate = accumulate_dx;
-    pass.gemm(args);
-  }
+void Linear::input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accumulate) const {
+  GemmArgs args;
+  args.m = dy.codes.rows;
+  args.n = shape_.in;
+  args.k = shape_.out;
+  args.a = gemm_operand(dy, true);
+  args.b = gemm_operand(weight_.get(), false);
+  args.c = dx.data;
+  args.c_format = dx.format;
+  args.c_stride = dx.stride;
+  args.accumulate = accumulate;
+  pass.gemm(args);
+}
 
+void Linear::weight_grad(Pass& pass, const ScaledTensor& dy, const ScaledTensor& x) const {
   GemmArgs args;
   args.m = shape_.out;
   args.n = shape_.in;
-  args.k = dy.rows;
-  args.a = gemm_operand(codes, false);
+  args.k = dy.codes.rows;
+  args.a = gemm_operand(dy, false);
   args.b = gemm_operand(x, false);
   args.c = weight_.parameter->grad;
   args.c_stride = shape_.in;

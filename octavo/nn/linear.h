@@ -44,6 +44,12 @@ class Linear {
   void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx,
                 bool accumulate_dx) const;
 
+  /// The three steps of backward(), for callers that do something between them: dy as codes (in the
+  /// workspace of the caller's scope) with db; dx; dW.
+  ScaledTensor grad_codes(Pass& pass, ConstMatrix dy, const float* amax_dy) const;
+  void input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accumulate) const;
+  void weight_grad(Pass& pass, const ScaledTensor& dy, const ScaledTensor& x) const;
+
  private:
   std::string name_;
   Shape shape_;

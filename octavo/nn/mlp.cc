@@ -55,6 +55,8 @@ void Mlp::plan_hidden(Arena& arena, MlpSaved& saved, int64_t rows) const {
 
 void Mlp::plan(Arena& arena, MlpSaved& saved, int64_t rows) const {
   const int64_t columns = ffn_ * static_cast<int64_t>(in_.size());
+  saved.input.plan_scales(arena, rows, width_);
+  saved.hidden.plan_scales(arena, rows, ffn_);
   saved.pre_block = arena.reserve("activations", static_cast<size_t>(rows * columns * bytes(format_)));
 }
 
@@ -78,7 +80,10 @@ void Mlp::activate(Pass& pass, MlpSaved& saved, int64_t rows) const {
   const ConstMatrix gate = columns_of(pre, 0, ffn_);
   const ConstMatrix up = in_.size() == 2 ? columns_of(pre, ffn_, ffn_) : Matrix{};
   pass.run(Part::activation, [&](ThreadPool& pool) {
-    activation_forward(activation_, gate, up, hidden.data, hidden.amax, pool);
+    if (hidden.data.data)
+      activation_forward(activation_, gate, up, hidden.data, hidden.amax, pool);
+    else
+      activation_quantize(activation_, gate, up, hidden.codes, hidden.amax, pool);
   });
   saved.hidden.finish(pass, hidden);
 }
@@ -95,10 +100,11 @@ void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
   down_.forward(pass, saved.hidden.get(), y);
 }
 
-void Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, Matrix dx) const {
-  const WorkspaceScope scope(pass.workspace);
+MlpGrads Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, bool hidden_kept,
+                       Matrix dx) const {
   const Matrix dhidden = pass.temporary(format_, dy.rows, ffn_);
-  down_.backward(pass, dy, amax_dy, saved.hidden.get(), dhidden, false);
+  const ScaledTensor dy_codes = down_.grad_codes(pass, dy, amax_dy);
+  down_.input_grad(pass, dy_codes, dhidden, false);
 
   const Matrix pre = rows_of(saved.pre, 0, dy.rows);
   const bool gated = in_.size() == 2;
@@ -108,11 +114,23 @@ void Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& s
   const Matrix dup = gated ? pass.temporary(format_, dy.rows, ffn_) : Matrix{};
   float* amax_gate = in_[0].wants_grad_amax() ? pass.new_amax() : nullptr;
   float* amax_up = gated && in_[1].wants_grad_amax() ? pass.new_amax() : nullptr;
+  const CodesOut hidden = hidden_kept ? CodesOut{} : saved.hidden.again(dy.rows);
   pass.run(Part::activation, [&](ThreadPool& pool) {
-    activation_backward(activation_, dhidden, gate, up, dhidden, dup, amax_gate, amax_up, pool);
+    activation_backward(activation_, dhidden, gate, up, dhidden, dup, amax_gate, amax_up, hidden, pool);
   });
-  in_[0].backward(pass, dhidden, amax_gate, saved.input.get(), dx, false);
-  if (gated) in_[1].backward(pass, dup, amax_up, saved.input.get(), dx, true);
+  down_.weight_grad(pass, dy_codes, saved.hidden.get());
+
+  MlpGrads grads;
+  grads[0] = in_[0].grad_codes(pass, dhidden, amax_gate);
+  in_[0].input_grad(pass, grads[0], dx, false);
+  if (!gated) return grads;
+  grads[1] = in_[1].grad_codes(pass, dup, amax_up);
+  in_[1].input_grad(pass, grads[1], dx, true);
+  return grads;
+}
+
+void Mlp::weight_grads(Pass& pass, const MlpSaved& saved, const MlpGrads& grads) const {
+  for (size_t i = 0; i < in_.size(); ++i) in_[i].weight_grad(pass, grads[i], saved.input.get());
 }
 
 }  // namespace octavo

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The feed-forward half of a block: down(act(up(x))), or down(act(gate(x)) * up(x)).
 #pragma once
+#include <array>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,15 @@ struct MlpSaved {
   Arena::Block pre_block;
 };
 
+/// Gradients of what the input layers gave, as codes: up, or gate and up.
+using MlpGrads = std::array<ScaledTensor, 2>;
+
 class Mlp {
  public:
   Mlp(const std::string& prefix, const ModelConfig& config, const Build& build);
 
   MlpSaved make_saved(const Build& build) const;
-  /// The input's codes, the hidden codes, and what the activation read.
+  /// The input's codes, the hidden codes, and what the activation read (with the scales of the codes).
   void plan_input(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void plan_hidden(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void plan(Arena& arena, MlpSaved& saved, int64_t rows) const;
@@ -32,12 +36,16 @@ class Mlp {
   void forward(Pass& pass, MlpSaved& saved, Matrix y) const;
   /// Forward without the last product: what backward() needs of [rows].
   void forward_inner(Pass& pass, MlpSaved& saved, int64_t rows) const;
-  /// The hidden codes again, from what the activation read.
-  void activate(Pass& pass, MlpSaved& saved, int64_t rows) const;
-  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known.
-  void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, Matrix dx) const;
+  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known. Without `hidden_kept` the hidden codes are
+  /// made again on the way. The gradients of the weights that read saved.input are left to weight_grads(),
+  /// within the same WorkspaceScope.
+  MlpGrads backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, bool hidden_kept,
+                    Matrix dx) const;
+  void weight_grads(Pass& pass, const MlpSaved& saved, const MlpGrads& grads) const;
 
  private:
+  void activate(Pass& pass, MlpSaved& saved, int64_t rows) const;
+
   std::string prefix_;
   Format format_;
   Activation activation_;

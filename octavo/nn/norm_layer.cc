@@ -35,25 +35,26 @@ NormLayer::NormLayer(const std::string& prefix, const ModelConfig& config, Param
   }
 }
 
-void NormLayer::forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y,
-                        float* amax) const {
+void NormLayer::forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved,
+                        const SavedOperand::Draft& y) const {
   NormForward args;
   args.kind = kind_;
   args.x = stream;
   args.residual = branch;
   args.sum = rows_of(saved.stream, 0, stream.rows);
-  args.y = y;
+  args.y = y.data;
+  args.codes = y.codes;
   args.gamma = gamma_->value;
   args.beta = beta_ ? beta_->value : nullptr;
   args.mean = saved.mean;
   args.rstd = saved.rstd;
   args.eps = eps_;
-  args.amax = amax;
+  args.amax = y.amax;
   pass.norm_forward(args);
 }
 
 void NormLayer::backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate,
-                         float* amax) const {
+                         float* amax, const CodesOut& codes) const {
   NormBackward args;
   args.kind = kind_;
   args.dy = dy;
@@ -66,6 +67,8 @@ void NormLayer::backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Mat
   args.amax = amax;
   args.dgamma = gamma_->grad;
   args.dbeta = beta_ ? beta_->grad : nullptr;
+  args.codes = codes;
+  args.beta = beta_ ? beta_->value : nullptr;
   pass.norm_backward(args);
 }
 

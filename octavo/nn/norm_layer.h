@@ -5,6 +5,7 @@
 #include <string>
 
 #include "octavo/nn/model_config.h"
+#include "octavo/nn/operand.h"
 #include "octavo/nn/parameter.h"
 #include "octavo/nn/pass.h"
 
@@ -29,12 +30,12 @@ class NormLayer {
   NormLayer(const std::string& prefix, const ModelConfig& config, ParameterSet& parameters);
 
   /// saved.stream = stream + branch (branch.data == nullptr: the stream alone), y = norm(saved.stream).
-  /// `amax`: of y, or none.
-  void forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved, Matrix y,
-               float* amax) const;
+  void forward(Pass& pass, ConstMatrix stream, ConstMatrix branch, NormSaved& saved,
+               const SavedOperand::Draft& y) const;
   /// dstream += d norm / d stream · dy. dgamma and dbeta accumulate. `amax`: becomes max |dstream|, or none.
+  /// `codes`: of forward()'s y, made again, or none.
   void backward(Pass& pass, ConstMatrix dy, const NormSaved& saved, Matrix dstream, bool accumulate,
-                float* amax) const;
+                float* amax, const CodesOut& codes = {}) const;
 
  private:
   NormKind kind_;

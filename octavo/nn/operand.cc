@@ -16,10 +16,10 @@ bool OperandSlot::wants_amax() const {
          (spec_.scaling.kind == ScalingKind::current || spec_.scaling.kind == ScalingKind::delayed);
 }
 
-void OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
-                           float* column_sums) const {
+uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
+                               float* column_sums) const {
   out.granularity = spec_.granularity;
-  if (pass.planning()) return;
+  if (pass.planning()) return 0;
   const PartTimer timer(pass.times, Part::quantize);
   QuantizeRequest request;
   request.x = x;
@@ -30,7 +30,7 @@ void OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledT
   QuantizeStats stats;
   if (record) request.stats = &stats;
   quantize_tensor(pass.scaler, slot_, request, out, pass.pool);
-  if (!record) return;
+  if (!record) return request.seed;
   TensorRecord line;
   line.tensor = tensor_;
   line.role = role_;
@@ -38,19 +38,44 @@ void OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledT
   line.amax = static_cast<double>(pass.scaler.last_amax(slot_));
   fill_record(line, stats, pass.scaler.last_scale(slot_));
   pass.records->push_back(line);
+  return request.seed;
+}
+
+bool OperandSlot::scale_is_known(const Pass& pass) const {
+  return carries_scale(spec_.format) && spec_.granularity.kind == Granularity::tensor &&
+         !pass.scaler.needs_amax(slot_);
+}
+
+CodesOut OperandSlot::begin_codes(Pass& pass, ScaledTensor& out) const {
+  out.granularity = spec_.granularity;
+  if (pass.planning()) return encoding(out, 0);
+  out.scales[0] = pass.scaler.scale_for(slot_);
+  return encoding(out, pass.rounding_seed(slot_));
+}
+
+void OperandSlot::observe(Pass& pass, float amax) const {
+  if (pass.scaler.wants_observation(slot_)) pass.scaler.observe(slot_, amax);
+}
+
+CodesOut OperandSlot::encoding(const ScaledTensor& out, uint64_t seed) const {
+  return {.codes = out.codes,
+          .scale = carries_scale(spec_.format) ? out.scales : nullptr,
+          .scale_per_row = spec_.granularity.kind == Granularity::row,
+          .rounding = spec_.rounding,
+          .overflow = spec_.overflow,
+          .seed = seed};
 }
 
 void OperandSlot::requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const {
-  if (spec_.scaling.kind != ScalingKind::delayed) return quantize(pass, x, nullptr, out);
+  if (spec_.scaling.kind != ScalingKind::delayed) {
+    quantize(pass, x, nullptr, out);
+    return;
+  }
   out.granularity = spec_.granularity;
   out.scales[0] = pass.scaler.last_scale(slot_);
   QuantizeArgs args;
   args.x = x;
-  args.codes = out.codes;
-  args.scale = out.scales;
-  args.rounding = spec_.rounding;
-  args.overflow = spec_.overflow;
-  args.seed = pass.rounding_seed(slot_);
+  args.out = encoding(out, pass.rounding_seed(slot_));
   pass.run(Part::quantize, [&](ThreadPool& pool) { octavo::quantize(args, pool); });
 }
 
@@ -58,6 +83,9 @@ void SavedOperand::plan(Arena& arena, int64_t rows, int64_t cols) {
   rows_ = rows;
   cols_ = cols;
   codes_block_ = arena.reserve("activations", static_cast<size_t>(rows * cols * bytes(slot_.format())));
+}
+
+void SavedOperand::plan_scales(Arena& arena, int64_t rows, int64_t cols) {
   if (!direct())
     scales_block_ =
         arena.reserve("activations", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
@@ -69,14 +97,35 @@ void SavedOperand::bind(const Arena& arena) {
 }
 
 SavedOperand::Draft SavedOperand::begin(Pass& pass, int64_t rows, Matrix own) const {
-  if (direct()) return {rows_of(storage_, 0, rows), nullptr};
+  if (direct()) return {rows_of(storage_, 0, rows), nullptr, {}};
+  // A step that records statistics needs the values themselves.
+  if (!own.data && !pass.records && slot_.scale_is_known(pass)) {
+    ScaledTensor out = tensor_;
+    out.codes = rows_of(storage_, 0, rows);
+    return {{}, pass.new_amax(), slot_.begin_codes(pass, out)};
+  }
   return {own.data ? own : pass.temporary(activation_, rows, cols_),
-          slot_.wants_amax() ? pass.new_amax() : nullptr};
+          slot_.wants_amax() ? pass.new_amax() : nullptr,
+          {}};
 }
 
 void SavedOperand::finish(Pass& pass, const Draft& draft) {
-  tensor_.codes = rows_of(storage_, 0, draft.data.rows);
-  if (!direct()) slot_.quantize(pass, draft.data, draft.amax, tensor_);
+  const bool coded = draft.codes.codes.data != nullptr;
+  tensor_.codes = rows_of(storage_, 0, coded ? draft.codes.codes.rows : draft.data.rows);
+  tensor_.granularity = slot_.spec().granularity;
+  if (direct()) return;
+  if (!coded) {
+    seed_ = slot_.quantize(pass, draft.data, draft.amax, tensor_);
+    return;
+  }
+  seed_ = draft.codes.seed;
+  if (!pass.planning()) slot_.observe(pass, *draft.amax);
+}
+
+CodesOut SavedOperand::again(int64_t rows) const {
+  ScaledTensor out = tensor_;
+  out.codes = rows_of(storage_, 0, rows);
+  return slot_.encoding(out, seed_);
 }
 
 void Weight::plan(Arena& arena) {

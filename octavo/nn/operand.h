@@ -22,8 +22,17 @@ class OperandSlot {
   bool direct(Format data) const { return data == spec_.format; }
   /// Codes and scales of x into `out`. `amax`: max |x| where the producer already knows it, else nullptr.
   /// `column_sums`: [cols], the sums of the columns of x are added to it in the same pass, or nullptr.
-  void quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
-                float* column_sums = nullptr) const;
+  /// Returns the seed that stochastic rounding used.
+  uint64_t quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
+                    float* column_sums = nullptr) const;
+  /// Whether the scale does not depend on the data about to be quantized, so that its producer can write
+  /// codes.
+  bool scale_is_known(const Pass& pass) const;
+  /// Chooses that scale and tells the producer how to encode; observe() afterwards, with max |x|.
+  CodesOut begin_codes(Pass& pass, ScaledTensor& out) const;
+  void observe(Pass& pass, float amax) const;
+  /// The rule for codes whose scale is chosen.
+  CodesOut encoding(const ScaledTensor& out, uint64_t seed) const;
   /// The same codes again from the same x, after the scaler's state was restored: a scale that depends on
   /// history is the last one, not chosen anew.
   void requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const;
@@ -41,18 +50,23 @@ class OperandSlot {
 class SavedOperand {
  public:
   SavedOperand(OperandSlot slot, Format activation) : slot_(std::move(slot)), activation_(activation) {}
+  /// The codes; and the scales, which stay when the codes are made again.
   void plan(Arena& arena, int64_t rows, int64_t cols);
+  void plan_scales(Arena& arena, int64_t rows, int64_t cols);
   void bind(const Arena& arena);
 
   /// Where the producer writes: the saved memory itself when nothing is converted, else `own` or a temporary
   /// of the pass.
   struct Draft {
-    Matrix data;
+    Matrix data;            ///< data == nullptr: the producer writes `codes` at once
     float* amax = nullptr;  ///< wanted from the producer, or nullptr
+    CodesOut codes{};
   };
   Draft begin(Pass& pass, int64_t rows, Matrix own = {}) const;
   /// Converts the draft. Call within the WorkspaceScope of begin().
   void finish(Pass& pass, const Draft& draft);
+  /// For a producer that can make the codes again in its backward pass, to the same bits.
+  CodesOut again(int64_t rows) const;
   const ScaledTensor& get() const { return tensor_; }
   bool direct() const { return slot_.direct(activation_); }
 
@@ -60,6 +74,7 @@ class SavedOperand {
   OperandSlot slot_;
   Format activation_;
   int64_t rows_ = 0, cols_ = 0;
+  uint64_t seed_ = 0;
   Arena::Block codes_block_, scales_block_;
   Matrix storage_;
   ScaledTensor tensor_;

@@ -121,11 +121,10 @@ const Arena& Transformer::plan(const Limits& limits) {
                            config_.context));
   const RoleSpec& input = recipe_.role(Role::gemm_fprop_input);
   const bool once = input.scaling.kind == ScalingKind::delayed || input.rounding == Rounding::stochastic;
-  if (purpose_ == Purpose::training && once &&
-      !(limits.kept.inner && limits.kept.normed && limits.kept.hidden))
+  if (purpose_ == Purpose::training && once && !limits.kept.inner)
     fail_unsupported(fmt::format(
         "recipe {}: delayed scaling and stochastic rounding of gemm.input cannot be computed again to "
-        "the same bits; leave train.recompute empty",
+        "the same bits; leave `block` out of train.recompute",
         recipe_.name));
   reserve(limits);
   rehearse();

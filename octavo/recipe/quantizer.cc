@@ -18,18 +18,18 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
 
   QuantizeArgs args;
   args.x = request.x;
-  args.codes = out.codes;
-  args.rounding = spec.rounding;
-  args.overflow = spec.overflow;
-  args.seed = request.seed;
+  args.out.codes = out.codes;
+  args.out.rounding = spec.rounding;
+  args.out.overflow = spec.overflow;
+  args.out.seed = request.seed;
   args.stats = request.stats;
   args.column_sums = request.column_sums;
   if (!carries_scale(spec.format)) {
     quantize(args, pool);
     return;
   }
-  args.scale = out.scales;
-  args.scale_per_row = rows;
+  args.out.scale = out.scales;
+  args.out.scale_per_row = rows;
 
   if (rows) {
     row_amax(request.x, out.scales, pool);

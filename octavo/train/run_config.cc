@@ -264,10 +264,15 @@ void validate(const RunConfig& c) {
         fmt::format("optim.schedule is '{}'{}", c.optim.schedule, did_you_mean(c.optim.schedule, schedules)));
 }
 
-Kept kept_state(const RunConfig& config) {
+Kept kept_state(const RunConfig& config, const Recipe& recipe) {
   Kept kept;
+  const bool codes = carries_scale(recipe.role(Role::gemm_fprop_input).format);
   for (const std::string& word : config.train.recompute) {
-    if (word == "norm")
+    if (word == "none")
+      continue;
+    else if (word == "auto")
+      kept.normed = kept.hidden = !codes;
+    else if (word == "norm")
       kept.normed = false;
     else if (word == "activation")
       kept.hidden = false;
@@ -275,7 +280,7 @@ Kept kept_state(const RunConfig& config) {
       kept = {true, false, false, false};
     else
       fail_usage(fmt::format("train.recompute: '{}' is unknown{}", word,
-                             did_you_mean(word, {"norm", "activation", "block"})));
+                             did_you_mean(word, {"auto", "none", "norm", "activation", "block"})));
   }
   return kept;
 }

@@ -35,7 +35,7 @@ struct RunConfig {
 
   struct Train {
     int64_t steps = 1000, micro_batch = 8, grad_accum = 1;
-    std::vector<std::string> recompute;  ///< norm, activation, block
+    std::vector<std::string> recompute{"auto"};  ///< auto, none, norm, activation, block
   } train;
 
   struct Optim {
@@ -84,8 +84,10 @@ std::vector<std::string> preset_names();
 std::string preset_text(const std::string& name);
 RunConfig load_preset(const std::string& name);
 
-/// What train.recompute leaves in memory. Throws usage on an unknown word.
-Kept kept_state(const RunConfig& config);
+/// What train.recompute leaves in memory. Throws usage on an unknown word. `auto` is `norm` and `activation`
+/// where the recipe quantizes the inputs of linear layers to 8 bits: making codes again costs the backward
+/// passes of norm and activation one written byte an element.
+Kept kept_state(const RunConfig& config, const Recipe& recipe);
 
 /// The model these values describe; `vocab_size` replaces a 0. Validated.
 ModelConfig model_config(const RunConfig& config, int64_t vocab_size);

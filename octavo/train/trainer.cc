@@ -113,7 +113,7 @@ TrainStart Trainer::describe() const {
 }
 
 TrainStart Trainer::plan() {
-  model_->plan({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_)});
+  model_->plan({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_)});
   return describe();
 }
 
@@ -126,7 +126,8 @@ void Trainer::open(bool resume) {
     positions_[r] = static_cast<int32_t>(r % static_cast<size_t>(config_.data.sequence_length));
 
   // What can go wrong with files goes wrong before the directory of a new run exists.
-  model_->allocate({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_)});
+  model_->allocate(
+      {config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_)});
   if (resume) {
     remove_stale_temporaries(config_.out);
     remove_stale_temporaries(config_.out + "/checkpoints");

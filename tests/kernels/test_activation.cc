@@ -96,7 +96,7 @@ TEST(Activation, BackwardAgainstDifferences) {
           TestMatrix dx(format, 5, cols, 2), dup(format, 5, cols, 1);
           float amax_dx = 0, amax_dup = 0;
           activation_backward(kind, dy, x, gated ? ConstMatrix(up) : ConstMatrix(), dx,
-                              gated ? Matrix(dup) : Matrix(), &amax_dx, &amax_dup, pool);
+                              gated ? Matrix(dup) : Matrix(), &amax_dx, &amax_dup, {}, pool);
           EXPECT_TRUE(dx.padding_intact());
           EXPECT_EQ(amax_dx, dx.largest());
           EXPECT_EQ(amax_dup, gated ? dup.largest() : 0);
@@ -133,9 +133,58 @@ TEST(Activation, SpecialNumbers) {
       EXPECT_TRUE(std::isnan(amax));
       x.set(0, 0, 0);
       const TestMatrix dy = TestMatrix(Format::fp32, 1, 3).fill(1);
-      activation_backward(kind, dy, x, {}, dx, {}, nullptr, nullptr, pool);
+      activation_backward(kind, dy, x, {}, dx, {}, nullptr, nullptr, {}, pool);
       EXPECT_EQ(dx.get(0, 0), kind == Activation::relu ? 0 : 0.5f * dy.get(0, 0));
     }
+  });
+}
+
+/// Codes of y by one rule, from a matrix that is in memory.
+TestMatrix codes_of(const TestMatrix& y, const CodesOut& rule, ThreadPool& pool) {
+  TestMatrix codes(rule.codes.format, y.rows(), y.cols(), 3);
+  QuantizeArgs args{.x = y, .out = rule};
+  args.out.codes = codes;
+  quantize(args, pool);
+  return codes;
+}
+
+TEST(Activation, CodesWithoutTheValuesAreTheSame) {
+  const float scale = 1.0f / 64;
+  for_each_isa([&] {
+    for (const Activation kind : kAll)
+      for (const Format format : {Format::fp32, Format::bf16})
+        for (const Format code : {Format::e4m3, Format::e5m2fnuz, Format::bf16, Format::fp32})
+          for (const bool gated : {false, true}) {
+            const bool plain = code == Format::bf16 || code == Format::fp32;
+            if (plain && code != format) continue;
+            ThreadPool pool(2);
+            const int64_t cols = 2500;  // more than one stretch
+            const TestMatrix x = TestMatrix(format, 5, cols, 3).fill(7, 3),
+                             dy = TestMatrix(format, 5, cols).fill(9);
+            TestMatrix up = TestMatrix(format, 5, cols, 1).fill(8);
+            const ConstMatrix gate = gated ? ConstMatrix(up) : ConstMatrix();
+            TestMatrix y(format, 5, cols), dx(format, 5, cols), dup(format, 5, cols), codes(code, 5, cols, 3),
+                again(code, 5, cols, 3), dx2(format, 5, cols), dup2(format, 5, cols);
+            float amax = 0, amax_codes = 0;
+            activation_forward(kind, x, gate, y, &amax, pool);
+            CodesOut rule{.codes = codes, .scale = &scale, .rounding = Rounding::stochastic, .seed = 5};
+            const TestMatrix expected = codes_of(y, rule, pool);
+            activation_quantize(kind, x, gate, rule, &amax_codes, pool);
+            EXPECT_EQ(codes.memory(), expected.memory());
+            EXPECT_EQ(amax_codes, amax);
+            activation_backward(kind, dy, x, gate, dx, gated ? Matrix(dup) : Matrix(), nullptr, nullptr, {},
+                                pool);
+            rule.codes = again;
+            // In place, as training does it: the hidden gradient gives way to that of the gate.
+            dx2 = dy;
+            activation_backward(kind, dx2, x, gate, dx2, gated ? Matrix(dup2) : Matrix(), nullptr, nullptr,
+                                rule, pool);
+            EXPECT_EQ(again.memory(), expected.memory());
+            EXPECT_EQ(dx2.memory(), dx.memory());
+            if (gated) {
+              EXPECT_EQ(dup2.memory(), dup.memory());
+            }
+          }
   });
 }
 
@@ -150,7 +199,7 @@ TEST(Activation, InPlaceAndAnyTeam) {
           ThreadPool pool(threads);
           TestMatrix y(format, 41, 777), dx(format, 41, 777), dup(format, 41, 777);
           activation_forward(kind, x, up, y, nullptr, pool);
-          activation_backward(kind, dy, x, up, dx, dup, nullptr, nullptr, pool);
+          activation_backward(kind, dy, x, up, dx, dup, nullptr, nullptr, {}, pool);
           if (threads == 1) {
             y_first = y.memory();
             dx_first = dx.memory();
@@ -160,9 +209,9 @@ TEST(Activation, InPlaceAndAnyTeam) {
           EXPECT_EQ(dx.memory(), dx_first);
           EXPECT_EQ(dup.memory(), dup_first);
           TestMatrix over_x = x, over_dy = dy, over_up = up;
-          activation_backward(kind, over_dy, x, up, over_dy, dup, nullptr, nullptr, pool);
+          activation_backward(kind, over_dy, x, up, over_dy, dup, nullptr, nullptr, {}, pool);
           EXPECT_EQ(over_dy.memory(), dx_first);
-          activation_backward(kind, dy, over_x, over_up, over_x, over_up, nullptr, nullptr, pool);
+          activation_backward(kind, dy, over_x, over_up, over_x, over_up, nullptr, nullptr, {}, pool);
           EXPECT_EQ(over_x.memory(), dx_first);
           EXPECT_EQ(over_up.memory(), dup_first);
         }

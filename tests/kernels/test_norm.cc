@@ -280,6 +280,67 @@ TEST(Norm, InPlace) {
   });
 }
 
+TEST(Norm, CodesWithoutTheValuesAreTheSame) {
+  const float scale = 1.0f / 32;
+  const int64_t rows = 19, cols = 2500;  // more than one stretch
+  for_each_isa([&] {
+    for (const NormKind kind : {NormKind::layer, NormKind::rms})
+      for (const Format format : {Format::fp32, Format::bf16})
+        for (const bool with_residual : {false, true}) {
+          ThreadPool pool(2);
+          const std::vector<float> gamma = random_vector(cols, 3, 0.2, 1), beta = random_vector(cols, 4, 0.2);
+          const TestMatrix x = TestMatrix(format, rows, cols, 5).fill(1),
+                           branch = TestMatrix(format, rows, cols).fill(2);
+          TestMatrix sum(format, rows, cols), y(format, rows, cols), expected(Format::e4m3, rows, cols, 2),
+              codes(Format::e4m3, rows, cols, 2), again(Format::e4m3, rows, cols, 2), dx(format, rows, cols),
+              dx2(format, rows, cols);
+          std::vector<float> mean(rows), rstd(rows), dgamma(cols), dgamma2(cols);
+          float amax = 0, amax_codes = 0;
+          NormForward forward{.kind = kind,
+                              .x = x,
+                              .residual = with_residual ? ConstMatrix(branch) : ConstMatrix(),
+                              .sum = sum,
+                              .y = y,
+                              .gamma = gamma.data(),
+                              .beta = kind == NormKind::layer ? beta.data() : nullptr,
+                              .mean = mean.data(),
+                              .rstd = rstd.data(),
+                              .amax = &amax};
+          norm_forward(forward, pool);
+          CodesOut rule{.codes = expected, .scale = &scale};
+          quantize({.x = y, .out = rule}, pool);
+          rule.codes = codes;
+          forward.y = {};
+          forward.codes = rule;
+          forward.amax = &amax_codes;
+          norm_forward(forward, pool);
+          EXPECT_EQ(codes.memory(), expected.memory());
+          EXPECT_EQ(amax_codes, amax);
+
+          const Buffer memory(norm_backward_workspace(rows, cols));
+          Workspace workspace(memory.data(), memory.size());
+          NormBackward backward{.kind = kind,
+                                .dy = branch,
+                                .x = with_residual ? ConstMatrix(sum) : ConstMatrix(x),
+                                .gamma = gamma.data(),
+                                .mean = mean.data(),
+                                .rstd = rstd.data(),
+                                .dx = dx,
+                                .dgamma = dgamma.data()};
+          norm_backward(backward, pool, workspace);
+          rule.codes = again;
+          backward.codes = rule;
+          backward.beta = forward.beta;
+          backward.dx = dx2;
+          backward.dgamma = dgamma2.data();
+          norm_backward(backward, pool, workspace);
+          EXPECT_EQ(again.memory(), expected.memory());
+          EXPECT_EQ(dx2.memory(), dx.memory());
+          EXPECT_EQ(dgamma2, dgamma);
+        }
+  });
+}
+
 TEST(Norm, NanReachesAmax) {
   ThreadPool pool(2);
   for_each_isa([&] {

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "octavo/base/buffer.h"
 #include "octavo/kernels/registry.h"
 #include "octavo/numerics/decode.h"
 #include "octavo/numerics/encode.h"
@@ -15,18 +16,20 @@ constexpr Format kEightBit[] = {Format::e4m3, Format::e5m2, Format::e4m3fnuz, Fo
 
 /// Compares with encode() of x / scale, with the Philox number of each position.
 void expect_encoded(const TestMatrix& x, const TestMatrix& codes, Format format, const QuantizeArgs& args) {
-  const Rng rng(args.seed);
+  const Rng rng(args.out.seed);
   int64_t shown = 0;
   for (int64_t r = 0; r < x.rows(); ++r)
     for (int64_t c = 0; c < x.cols(); ++c) {
-      const float scale = args.scale ? args.scale[args.scale_per_row ? r : 0] : 1.0f;
-      const uint32_t random =
-          args.rounding == Rounding::stochastic ? rng.words(static_cast<uint64_t>(r * x.cols() + c))[0] : 0;
-      const uint32_t expected = encode(format, x.get(r, c) / scale, args.rounding, args.overflow, random);
+      const float scale = args.out.scale ? args.out.scale[args.out.scale_per_row ? r : 0] : 1.0f;
+      const uint32_t random = args.out.rounding == Rounding::stochastic
+                                  ? rng.words(static_cast<uint64_t>(r * x.cols() + c))[0]
+                                  : 0;
+      const uint32_t expected =
+          encode(format, x.get(r, c) / scale, args.out.rounding, args.out.overflow, random);
       if (codes.code(r, c) == expected || ++shown > 5) continue;
-      ADD_FAILURE() << to_string(format) << ' ' << to_string(args.rounding) << ' ' << to_string(args.overflow)
-                    << " x " << std::hexfloat << x.get(r, c) << " scale " << scale << std::hex << ": "
-                    << int{codes.code(r, c)} << ", expected " << expected;
+      ADD_FAILURE() << to_string(format) << ' ' << to_string(args.out.rounding) << ' '
+                    << to_string(args.out.overflow) << " x " << std::hexfloat << x.get(r, c) << " scale "
+                    << scale << std::hex << ": " << int{codes.code(r, c)} << ", expected " << expected;
     }
   EXPECT_EQ(shown, 0);
 }
@@ -38,11 +41,11 @@ void check_all_modes(const TestMatrix& x, float scale, ThreadPool& pool) {
         TestMatrix codes(format, x.rows(), x.cols());
         float largest = 0;
         const QuantizeArgs args{.x = x,
-                                .codes = codes,
-                                .scale = &scale,
-                                .rounding = rounding,
-                                .overflow = overflow,
-                                .seed = 0x123456789abcdefull,
+                                .out = {.codes = codes,
+                                        .scale = &scale,
+                                        .rounding = rounding,
+                                        .overflow = overflow,
+                                        .seed = 0x123456789abcdefull},
                                 .amax = &largest};
         quantize(args, pool);
         expect_encoded(x, codes, format, args);
@@ -94,7 +97,7 @@ TEST(Quantize, DenseInRangeNearest) {
     }
     for_each_isa([&] {
       TestMatrix codes(format, 1, x.cols());
-      const QuantizeArgs args{.x = x, .codes = codes};
+      const QuantizeArgs args{.x = x, .out = {.codes = codes}};
       quantize(args, pool);
       expect_encoded(x, codes, format, args);
     });
@@ -138,11 +141,11 @@ TEST(Quantize, StridesTailsAndRowScales) {
         for (const Rounding rounding : kAllRoundings) {
           TestMatrix codes(Format::e4m3, 5, cols, 2);
           const QuantizeArgs args{.x = x,
-                                  .codes = codes,
-                                  .scale = scales.data(),
-                                  .scale_per_row = true,
-                                  .rounding = rounding,
-                                  .seed = 9};
+                                  .out = {.codes = codes,
+                                          .scale = scales.data(),
+                                          .scale_per_row = true,
+                                          .rounding = rounding,
+                                          .seed = 9}};
           quantize(args, pool);
           expect_encoded(x, codes, Format::e4m3, args);
           EXPECT_TRUE(codes.padding_intact());
@@ -183,6 +186,34 @@ TEST(Quantize, RandomNumbersBeyond32Bits) {
   });
 }
 
+TEST(Quantize, WritingPastTheCachesGivesTheSameCodes) {
+  const FormatSpec s = spec(Format::e5m2);
+  const CodeGrid grid{.mantissa_bits = s.mantissa_bits,
+                      .bias = s.bias,
+                      .max_code = s.max_code,
+                      .overflow_code = s.max_code,
+                      .nan_code = s.nan_code,
+                      .has_negative_zero = true,
+                      .min_normal = min_normal(Format::e5m2),
+                      .limit = 2 * max_finite(Format::e5m2)};
+  for_each_isa([&] {
+    for (const Format from : {Format::fp32, Format::bf16}) {
+      const TestMatrix x = TestMatrix(from, 1, 1000).fill(3, 40);
+      const ConstRow row{ConstMatrix(x).data, from == Format::bf16};
+      const Buffer plain(1024), streamed(1024);
+      for (const int64_t shift : {0, 1, 64}) {  // aligned or not
+        QuantizeRow args{
+            .x = row, .codes = plain.as<uint8_t>() + shift, .cols = 1000 - shift, .scale = 0.25f};
+        const uint32_t amax = row_kernels().quantize(args, grid);
+        args.codes = streamed.as<uint8_t>() + shift;
+        args.stream = true;
+        EXPECT_EQ(row_kernels().quantize(args, grid), amax);
+        EXPECT_EQ(std::memcmp(plain.as<uint8_t>() + shift, args.codes, static_cast<size_t>(args.cols)), 0);
+      }
+    }
+  });
+}
+
 TEST(Quantize, SameBitsForAnyTeam) {
   for_each_isa([&] {
     for (const Format from : {Format::fp32, Format::bf16}) {
@@ -194,8 +225,9 @@ TEST(Quantize, SameBitsForAnyTeam) {
         ThreadPool pool(threads);
         TestMatrix codes(Format::e5m2, 37, 1111, 1);
         QuantizeStats stats;
-        quantize({.x = x, .codes = codes, .rounding = Rounding::stochastic, .seed = 5, .stats = &stats},
-                 pool);
+        quantize(
+            {.x = x, .out = {.codes = codes, .rounding = Rounding::stochastic, .seed = 5}, .stats = &stats},
+            pool);
         if (threads == 1) {
           first = codes.memory();
           noise = stats.noise;
@@ -212,8 +244,8 @@ TEST(Quantize, PlainFormats) {
   const TestMatrix x = all_bf16();
   for_each_isa([&] {
     TestMatrix wide(Format::fp32, 256, 256, 7), back(Format::bf16, 256, 256);
-    quantize({.x = x, .codes = wide}, pool);
-    quantize({.x = wide, .codes = back}, pool);
+    quantize({.x = x, .out = {.codes = wide}}, pool);
+    quantize({.x = wide, .out = {.codes = back}}, pool);
     for (int64_t r = 0; r < 256; ++r)
       for (int64_t c = 0; c < 256; ++c) {
         ASSERT_EQ(float_bits(wide.get(r, c)), float_bits(x.get(r, c)));
@@ -223,7 +255,7 @@ TEST(Quantize, PlainFormats) {
     const Rng rng(8);
     for (int64_t i = 0; i < random.cols(); ++i)
       random.set(0, i, float_from_bits(rng.words(static_cast<uint64_t>(i))[0]));
-    quantize({.x = random, .codes = rounded}, pool);
+    quantize({.x = random, .out = {.codes = rounded}}, pool);
     for (int64_t i = 0; i < random.cols(); ++i)
       ASSERT_EQ(float_bits(rounded.get(0, i)) >> 16, uint32_t{bf16_from_float(random.get(0, i))});
   });
@@ -261,7 +293,7 @@ TEST(Quantize, StatsByHand) {
   const float scale = 1;
   TestMatrix codes(Format::e4m3, 2, 4);
   QuantizeStats stats;
-  quantize({.x = x, .codes = codes, .scale = &scale, .stats = &stats}, pool);
+  quantize({.x = x, .out = {.codes = codes, .scale = &scale}, .stats = &stats}, pool);
   EXPECT_EQ(stats.count, 8);
   EXPECT_EQ(stats.nonzero, 6);
   EXPECT_EQ(stats.underflow, 1);
@@ -318,12 +350,14 @@ TEST(Quantize, ColumnSumsOnTheWay) {
       std::vector<float> once;
       float amax_plain = 0;
       ThreadPool one(1);
-      quantize({.x = x, .codes = plain, .scale = &scale, .amax = &amax_plain}, one);
+      quantize({.x = x, .out = {.codes = plain, .scale = &scale}, .amax = &amax_plain}, one);
       for (const int threads : {1, 2, 3}) {
         ThreadPool pool(threads);
         std::vector<float> sums(203, 1.0f);
         float amax = 0;
-        quantize({.x = x, .codes = codes, .scale = &scale, .amax = &amax, .column_sums = sums.data()}, pool);
+        quantize(
+            {.x = x, .out = {.codes = codes, .scale = &scale}, .amax = &amax, .column_sums = sums.data()},
+            pool);
         if (threads == 1) once = sums;
         EXPECT_EQ(sums, once);
         for (int64_t c = 0; c < 203; ++c) {

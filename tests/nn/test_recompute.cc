@@ -40,11 +40,37 @@ TEST_P(Recompute, GivesTheSameBitsInLessMemory) {
 
 INSTANTIATE_TEST_SUITE_P(Recipes, Recompute, testing::Values("fp32", "bf16", "fp8-amax"));
 
+// Codes made again need neither the history nor the random numbers once more: scale and seed are kept.
+TEST(Recompute, MakesCodesAgainForRecipesWithAMemory) {
+  const char* const kRecipes[] = {
+      "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"delayed\"\nwindow = 4\n",
+      "[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n",
+      "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"constant\"\nexponent = 2\n"};
+  for (const char* text : kRecipes)
+    for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+      SCOPED_TRACE(text);
+      const Recipe recipe = parse_recipe(text, "memory.toml");
+      const TestBatch batch(config, 2, 33);
+      TestModel keeps(config, recipe, {2, 33, 0}),
+          again(config, recipe, {2, 33, 0, {true, true, false, false}});
+      for (int step = 0; step < 3; ++step) {
+        keeps.model.parameters().zero_gradients(keeps.pool);
+        again.model.parameters().zero_gradients(again.pool);
+        EXPECT_EQ(keeps.train(batch), again.train(batch));
+        const auto expected = keeps.gradients(), found = again.gradients();
+        for (const auto& [name, gradient] : expected)
+          EXPECT_EQ(std::memcmp(gradient.data(), found.at(name).data(), gradient.size() * sizeof(float)), 0)
+              << name;
+      }
+    }
+}
+
 TEST(Recompute, RefusesRecipesThatCannotRepeatThemselves) {
   const Recipe recipe = parse_recipe(
       "[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n",
       "stochastic.toml");
   EXPECT_THROW(TestModel(tiny_gpt2(), recipe, {1, 8, 0, {true, false, false, false}}), Error);
+  EXPECT_NO_THROW(TestModel(tiny_gpt2(), recipe, {1, 8, 0, {true, true, false, false}}));
 }
 
 // Blocks share memory in a model for inference, but each has formats of its own.

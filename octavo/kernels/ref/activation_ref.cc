@@ -53,6 +53,7 @@ void activation_backward_ref(ActivationBackwardRow& row) {
     const ValueAndSlope a = activate(static_cast<Activation>(row.kind), get(row.x, i));
     const double dy = get(row.dy, i);
     double dx = dy * a.slope;
+    if (row.y.data) put(row.y, i, row.up.data ? a.value * get(row.up, i) : a.value);
     if (row.up.data) {
       dx *= get(row.up, i);
       row.amax_dup = std::max(row.amax_dup, magnitude_bits(put(row.dup, i, dy * a.value)));

@@ -5,6 +5,16 @@
 
 namespace octavo {
 
+uint32_t norm_apply_ref(const NormForwardRow& row) {
+  uint32_t amax = 0;
+  for (int64_t i = 0; i < row.cols; ++i) {
+    const double y =
+        (get(row.x, i) - double{row.mean}) * row.rstd * row.gamma[i] + (row.beta ? row.beta[i] : 0);
+    amax = std::max(amax, magnitude_bits(put(row.y, i, y)));
+  }
+  return amax;
+}
+
 uint32_t norm_forward_ref(NormForwardRow& row) {
   ConstRow x = row.x;
   if (row.residual.data) {
@@ -19,14 +29,12 @@ uint32_t norm_forward_ref(NormForwardRow& row) {
   }
   for (int64_t i = 0; i < row.cols; ++i) square += (get(x, i) - mean) * (get(x, i) - mean);
   const double rstd = 1 / std::sqrt(square / n + row.eps);
-  uint32_t amax = 0;
-  for (int64_t i = 0; i < row.cols; ++i) {
-    const double y = (get(x, i) - mean) * rstd * row.gamma[i] + (row.beta ? row.beta[i] : 0);
-    amax = std::max(amax, magnitude_bits(put(row.y, i, y)));
-  }
   row.mean = static_cast<float>(mean);
   row.rstd = static_cast<float>(rstd);
-  return amax;
+  if (!row.y.data) return 0;
+  NormForwardRow apply = row;
+  apply.x = x;
+  return norm_apply_ref(apply);
 }
 
 // With h = (x - mean) rstd and g = dy gamma: dx = rstd (g - avg(g) - h avg(g h)); RMSNorm has no mean and no

@@ -10,6 +10,7 @@ const RowKernels kRowKernelsRef = {
     .convert = convert_ref,
     .dequantize = dequantize_ref,
     .norm_forward = norm_forward_ref,
+    .norm_apply = norm_apply_ref,
     .norm_backward = norm_backward_ref,
     .activation_forward = activation_forward_ref,
     .activation_backward = activation_backward_ref,

@@ -34,6 +34,7 @@ uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid);
 uint32_t convert_ref(ConstRow x, Row y, int64_t cols);
 void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
 uint32_t norm_forward_ref(NormForwardRow& row);
+uint32_t norm_apply_ref(const NormForwardRow& row);
 void norm_backward_ref(const NormBackwardRow& row);
 uint32_t activation_forward_ref(const ActivationForwardRow& row);
 void activation_backward_ref(ActivationBackwardRow& row);

@@ -19,6 +19,7 @@ constexpr RowKernels row_kernels(const char* name) {
       .convert = convert,
       .dequantize = dequantize,
       .norm_forward = norm_forward,
+      .norm_apply = norm_apply,
       .norm_backward = norm_backward,
       .activation_forward = activation_forward,
       .activation_backward = activation_backward,

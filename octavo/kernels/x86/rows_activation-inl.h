@@ -25,8 +25,9 @@ OCTAVO_SIMD F32 activate(F32 x, F32* slope) {
       e = exp_within(max(splat(-105.3f), min(splat(90.1f), negate(x))));
     else
       e = power_of_2(x * fma(square, splat(-kCubic * kLog2), splat(-kLinear * kLog2)));
-    if (!slope) return x / (splat(1.0f) + e);
+    // Not x / (1 + e): the value is the same whether the slope is wanted or not.
     const F32 s = splat(1.0f) / (splat(1.0f) + e), value = x * s;
+    if (!slope) return value;
     // 1 - s is e * s, and where e is infinite the slope is 0 whatever comes out.
     const F32 rest = min(splat(1e38f), e) * s;
     const F32 dz = kKind == kSilu ? splat(1.0f) : fma(square, splat(3 * kCubic), splat(kLinear));
@@ -56,8 +57,10 @@ OCTAVO_SIMD void activation_backward_as(ActivationBackwardRow& row) {
     F32 slope;
     const F32 value = activate<kKind>(load(row.x, i, lanes), &slope), dy = load(row.dy, i, lanes);
     F32 dx = dy * slope;
+    const F32 up = row.up.data ? load(row.up, i, lanes) : splat(1.0f);
+    if (row.y.data) store(row.y, i, row.up.data ? value * up : value, lanes);
     if (row.up.data) {
-      dx = dx * load(row.up, i, lanes);
+      dx = dx * up;
       track(amax_dup, store(row.dup, i, dy * value, lanes), lanes);
     }
     track(amax_dx, store(row.dx, i, dx, lanes), lanes);

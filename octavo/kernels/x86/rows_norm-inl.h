@@ -1,6 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Included inside an instruction set's namespace, after rows_common-inl.h.
 
+uint32_t norm_apply(const NormForwardRow& row) {
+  const F32 means = splat(row.rms ? 0.0f : row.mean), factor = splat(row.rstd);
+  const ConstRow x = row.x;
+  const Row out = row.y;
+  const float* gamma = row.gamma;
+  const float* beta = row.beta;
+  U32 amax = splat(0u);
+  sweep(row.cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    const F32 h = (load(x, i, lanes) - means) * factor;
+    const F32 g = load(gamma + i, lanes);
+    const F32 y = beta ? fma(h, g, load(beta + i, lanes)) : h * g;
+    track(amax, store(out, i, y, lanes), lanes);
+  });
+  return largest(amax);
+}
+
 uint32_t norm_forward(NormForwardRow& row) {
   const int64_t n = row.cols;
   ConstRow x = row.x;
@@ -29,20 +45,12 @@ uint32_t norm_forward(NormForwardRow& row) {
         },
         JoinSums{}));
   }
-  const float rstd = 1.0f / __builtin_sqrtf(square / static_cast<float>(n) + row.eps);
-  const F32 factor = splat(rstd);
-  const float* gamma = row.gamma;
-  const float* beta = row.beta;
-  U32 amax = splat(0u);
-  sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
-    const F32 h = (load(x, i, lanes) - means) * factor;
-    const F32 g = load(gamma + i, lanes);
-    const F32 y = beta ? fma(h, g, load(beta + i, lanes)) : h * g;
-    track(amax, store(row.y, i, y, lanes), lanes);
-  });
   row.mean = mean;
-  row.rstd = rstd;
-  return largest(amax);
+  row.rstd = 1.0f / __builtin_sqrtf(square / static_cast<float>(n) + row.eps);
+  if (!row.y.data) return 0;
+  NormForwardRow apply = row;
+  apply.x = x;
+  return norm_apply(apply);
 }
 
 void norm_backward(const NormBackwardRow& row) {

@@ -95,11 +95,26 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
   const auto pass = [&](const auto* x, auto divide) OCTAVO_LAMBDA {
     // One accumulator: an integer maximum takes a single cycle, and registers are short.
     U32 amax = splat(0u);
-    sweep(cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
-      fetch_ahead(x + i);
+    const auto code = [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
       const F32 value = load(x + i, lanes);
       amax = max(amax, magnitude(value));
-      store_low_byte(codes + i, encode(divide(value), i), lanes);
+      return encode(divide(value), i);
+    };
+    int64_t done = 0;
+    if (row.stream && reinterpret_cast<uintptr_t>(codes) % (4 * kLanes) == 0) {
+      for (; done + 4 * kLanes <= cols; done += 4 * kLanes) {
+        fetch_ahead(x + done);
+        fetch_ahead(x + done + 2 * kLanes);
+        const U32 a = code(done, All{}), b = code(done + kLanes, All{}), c = code(done + 2 * kLanes, All{}),
+                  d = code(done + 3 * kLanes, All{});
+        stream_low_bytes(codes + done, a, b, c, d);
+      }
+      _mm_sfence();
+    }
+    sweep(cols - done, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+      i += done;
+      fetch_ahead(x + i);
+      store_low_byte(codes + i, code(i, lanes), lanes);
     });
     return largest(amax);
   };
