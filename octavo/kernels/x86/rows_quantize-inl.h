@@ -24,15 +24,22 @@ OCTAVO_SIMD U32 finish_code(U32 code, F32 v, const CodeGrid& g) {
 /// which leaves |v| in units of the last place of the target in the low bits of the sum. The power does not
 /// go below the smallest normal number, which gives the subnormal grid. No intermediate is an FP32 subnormal
 /// (they are slow on many CPUs).
-template <int kMantissaBits, bool kNegativeZero>
+///
+/// kClamp: what is too large saturates, by cutting magnitudes at the largest number beforehand (`limit`).
+/// Then only a NaN, which passes through min and max, gives a code beyond the largest, and one comparison
+/// sees it.
+template <int kMantissaBits, bool kNegativeZero, bool kClamp>
 OCTAVO_SIMD U32 code_nearest(F32 v, const CodeGrid& g) {
   constexpr int kDropped = 23 - kMantissaBits;
-  const F32 size = min(abs(v), splat(g.limit));
-  const U32 power = bits(max(size, splat(g.min_normal))) & splat(0x7f800000u);
+  const F32 size = kClamp ? min(splat(g.limit / 2), abs(v)) : min(abs(v), splat(g.limit));
+  const U32 power = bits(max(splat(g.min_normal), size)) & splat(0x7f800000u);
   const U32 magic = power + splat(uint32_t{kDropped} << 23);
   const U32 units = bits(size + from_bits(magic)) - magic;
   const U32 octave = (power >> kDropped) - splat(static_cast<uint32_t>(128 - g.bias) << kMantissaBits);
-  return finish_code<kNegativeZero>(units + octave, v, g);
+  const U32 code = units + octave;
+  if constexpr (!kClamp || !kNegativeZero) return finish_code<kNegativeZero>(code, v, g);
+  const U32 sign = (bits(v) >> 24) & splat(0x80u);
+  return select(splat(g.max_code) < code, splat(g.nan_code), code) | sign;
 }
 
 /// Towards zero, or with `random` away from it with the probability of the fraction dropped. In integers: the
@@ -101,16 +108,14 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
       return encode(divide(value), i);
     };
     int64_t done = 0;
-    if (row.stream && reinterpret_cast<uintptr_t>(codes) % (4 * kLanes) == 0) {
-      for (; done + 4 * kLanes <= cols; done += 4 * kLanes) {
-        fetch_ahead(x + done);
-        fetch_ahead(x + done + 2 * kLanes);
-        const U32 a = code(done, All{}), b = code(done + kLanes, All{}), c = code(done + 2 * kLanes, All{}),
-                  d = code(done + 3 * kLanes, All{});
-        stream_low_bytes(codes + done, a, b, c, d);
-      }
-      _mm_sfence();
+    const bool stream = row.stream && reinterpret_cast<uintptr_t>(codes) % (4 * kLanes) == 0;
+    for (; done + 4 * kLanes <= cols; done += 4 * kLanes) {
+      for (int i = 0; i < 4; ++i) fetch_ahead(x + done + i * kLanes);
+      const U32 a = code(done, All{}), b = code(done + kLanes, All{}), c = code(done + 2 * kLanes, All{}),
+                d = code(done + 3 * kLanes, All{});
+      store_low_bytes(codes + done, a, b, c, d, stream);
     }
+    if (stream) _mm_sfence();
     sweep(cols - done, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
       i += done;
       fetch_ahead(x + i);
@@ -131,8 +136,13 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
 template <int kMantissaBits, bool kNegativeZero>
 uint32_t quantize_nearest(const QuantizeRow& row, const CodeGrid& grid_in_memory) {
   const CodeGrid g = grid_in_memory;  // the codes written might alias it, for all the compiler knows
-  return quantize_with(
-      row, [&](F32 v, int64_t) OCTAVO_LAMBDA { return code_nearest<kMantissaBits, kNegativeZero>(v, g); });
+  if (g.overflow_code == g.max_code)
+    return quantize_with(row, [&](F32 v, int64_t) OCTAVO_LAMBDA {
+      return code_nearest<kMantissaBits, kNegativeZero, true>(v, g);
+    });
+  return quantize_with(row, [&](F32 v, int64_t) OCTAVO_LAMBDA {
+    return code_nearest<kMantissaBits, kNegativeZero, false>(v, g);
+  });
 }
 
 uint32_t quantize(const QuantizeRow& row, const CodeGrid& grid_in_memory) {

@@ -152,12 +152,17 @@ OCTAVO_SIMD void store_low_byte(uint8_t* p, U32 a, First n) {
   for (int i = 0; i < n.count; ++i) p[i] = part[i];
 }
 
-/// The low bytes of four vectors in a row, written past the caches; p is aligned to 4 kLanes.
-OCTAVO_SIMD void stream_low_bytes(uint8_t* p, U32 a, U32 b, U32 c, U32 d) {
+/// The low bytes of four vectors (whose other bytes are zero) in a row; `stream`: past the caches, p is then
+/// aligned to 4 kLanes.
+OCTAVO_SIMD void store_low_bytes(uint8_t* p, U32 a, U32 b, U32 c, U32 d, bool stream) {
   // Packing works inside lanes of 128 bits: doublewords come out as a0 b0 c0 d0 a1 b1 c1 d1.
   const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(a.v, b.v), _mm256_packus_epi32(c.v, d.v));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(bytes, order));
+  const __m256i codes = _mm256_permutevar8x32_epi32(bytes, order);
+  if (stream)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), codes);
+  else
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), codes);
 }
 
 /// a in the used lanes, `other` in the unused ones.

@@ -131,14 +131,17 @@ OCTAVO_SIMD void store_low_byte(uint8_t* p, U32 a, First n) {
   _mm_mask_storeu_epi8(p, n.mask, _mm512_cvtepi32_epi8(a.v));
 }
 
-/// The low bytes of four vectors in a row, written past the caches; p is aligned to 4 kLanes.
-OCTAVO_SIMD void stream_low_bytes(uint8_t* p, U32 a, U32 b, U32 c, U32 d) {
-  const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(a.v)),
-                                              _mm512_cvtepi32_epi8(b.v), 1);
-  const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(c.v)),
-                                               _mm512_cvtepi32_epi8(d.v), 1);
-  _mm512_stream_si512(reinterpret_cast<__m512i*>(p),
-                      _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+/// The low bytes of four vectors (whose other bytes are zero) in a row; `stream`: past the caches, p is then
+/// aligned to 4 kLanes.
+OCTAVO_SIMD void store_low_bytes(uint8_t* p, U32 a, U32 b, U32 c, U32 d, bool stream) {
+  // Packing works inside lanes of 128 bits: doublewords come out as a0 b0 c0 d0 a1 b1 c1 d1 ...
+  const __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(a.v, b.v), _mm512_packus_epi32(c.v, d.v));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i codes = _mm512_permutexvar_epi32(order, bytes);
+  if (stream)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), codes);
+  else
+    _mm512_storeu_si512(p, codes);
 }
 
 /// a in the used lanes, `other` in the unused ones.
