@@ -45,6 +45,9 @@ void check(const GemmArgs& args) {
   if ((args.a.format == Format::fp32) != (args.b.format == Format::fp32))
     fail_unsupported("gemm: operands are " + std::string(to_string(args.a.format)) + " and " +
                      std::string(to_string(args.b.format)) + " (expected both fp32, or neither)");
+  if (args.codes.codes.data &&
+      (args.accumulate || args.codes.codes.rows != args.m || args.codes.codes.cols != args.n))
+    throw std::logic_error("gemm: codes are those of the whole result, and nothing can be added to them");
   if (args.c_format != Format::fp32 && args.c_format != Format::bf16)
     fail_unsupported("gemm: the result cannot be " + std::string(to_string(args.c_format)) +
                      " (expected fp32 or bf16)");
@@ -52,7 +55,7 @@ void check(const GemmArgs& args) {
     return x.stride < (x.k_contiguous ? args.k : rows);
   };
   if (args.m < 0 || args.n < 0 || args.k < 0 || shorter(args.a, args.m) || shorter(args.b, args.n) ||
-      args.c_stride < args.n)
+      (!args.codes.codes.data && args.c_stride < args.n))
     throw std::logic_error("gemm: a size is negative or a stride is shorter than its row");
 }
 

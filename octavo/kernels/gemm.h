@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// C = alpha * scale_a * scale_b * A·B + bias (+ C), accumulated in FP32 whatever the formats.
+// C = alpha * scale_a * scale_b * A·B + bias (+ C), accumulated in FP32 whatever the formats; an activation,
+// a residual, the largest magnitude and codes instead of C on top.
 //
 // Training needs three layouts, named here by which dimension of the stored matrix is contiguous:
 //   fprop  Y[m,n]  = X[m,k]  · W[n,k]^T   both operands k-contiguous                 ("tn")
@@ -15,12 +16,15 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "octavo/base/arena.h"
 #include "octavo/base/cpu.h"
 #include "octavo/base/thread_pool.h"
+#include "octavo/kernels/activation.h"
+#include "octavo/kernels/quantize.h"
 #include "octavo/numerics/format.h"
 
 namespace octavo {
@@ -46,6 +50,14 @@ struct GemmArgs {
   float alpha = 1.0f;
   const float* bias = nullptr;  ///< [n] or none
   bool accumulate = false;      ///< add to what c holds
+
+  /// What else happens to a block of C while it is in the cache, in this order, after the bias and before
+  /// `accumulate`. Costs a block of FP32 for each thread.
+  std::optional<Activation> activation{};
+  ConstMatrix residual{};  ///< [m,n] fp32 or bf16, added; or none
+  float* amax = nullptr;   ///< max |c| as stored (of what the codes stand for), or none; NaN propagates
+  CodesOut codes{};  ///< [m,n]: codes instead of c, which is then unused, by a scale known beforehand. With
+                     ///< one scale a tensor both following products read them in either direction.
 };
 
 /// Bytes of workspace gemm() takes for this problem with this team: for each thread a block of sums and a
@@ -56,8 +68,8 @@ size_t gemm_workspace(const GemmArgs& args, int threads);
 
 /// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at
 /// least gemm_workspace() free bytes; what is taken is released before return. Epilogue, each step rounded to
-/// FP32: x = sum * ((alpha * scale_a) * scale_b); x = x + bias; x = c + x. A workspace in planning mode only
-/// records what would be taken. Formats no kernel reads: throws unsupported.
+/// FP32: x = sum * ((alpha * scale_a) * scale_b); x = x + bias; x = act(x); x = x + residual; x = c + x. A
+/// workspace in planning mode only records what would be taken. Formats no kernel reads: throws unsupported.
 void gemm(const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
 
 /// The name of the variant gemm() would run, and for each better one why it was refused ("avx512bf16: this

@@ -42,7 +42,7 @@ struct Plan {
   Side a, b;
   int64_t padded_k, kc;
   bool share_inner, keep_outer;
-  size_t shared_bytes, outer_bytes, inner_bytes, sum_bytes;
+  size_t shared_bytes, outer_bytes, inner_bytes, sum_bytes, finish_bytes;
   int64_t sum_stride;
 
   const Side& outer() const { return along_n ? b : a; }
@@ -77,8 +77,9 @@ struct Plan {
     // Rows a power of two apart would all fall into the same few cache sets.
     sum_stride = b.block + 16;
     sum_bytes = bytes64(a.block * sum_stride * 4);
+    finish_bytes = GemmFinish::wanted(g) ? sum_bytes : 0;
   }
-  size_t own_bytes() const { return outer_bytes + inner_bytes + sum_bytes; }
+  size_t own_bytes() const { return outer_bytes + inner_bytes + sum_bytes + finish_bytes; }
 
   static void cut(Side& s, int thread, int threads) {
     const int64_t size = s.end, tiles = (size + s.unit - 1) / s.unit;
@@ -113,15 +114,17 @@ void pack_shared(const Plan& plan, int thread, int threads, char* shared) {
 }
 
 /// One block of C. `shared`: the inner operand, if packed; `pack_outer`: unless the kept copy is there.
-void run_block(const Plan& plan, int64_t outer0, int64_t inner0, char* shared, char* memory,
-               bool pack_outer) {
+void run_block(const Plan& plan, int64_t outer0, int64_t inner0, char* shared, char* memory, bool pack_outer,
+               GemmFinish* finish) {
   const GemmKernel& kernel = plan.kernel;
   const GemmArgs& args = plan.args;
   const int64_t m0 = plan.along_n ? inner0 : outer0, n0 = plan.along_n ? outer0 : inner0;
   const int64_t m = plan.a.rows_at(m0), n = plan.b.rows_at(n0);
   char* const own_inner = memory + plan.outer_bytes;
   float* const sum = reinterpret_cast<float*>(own_inner + plan.inner_bytes);
-  const GemmStore store = gemm_store_of(args, sum, plan.sum_stride, m0, m, n0, n);
+  float* const finished = reinterpret_cast<float*>(own_inner + plan.inner_bytes + plan.sum_bytes);
+  GemmStore store = gemm_store_of(args, sum, plan.sum_stride, m0, m, n0, n);
+  if (finish) store = GemmFinish::to_block(store, finished, plan.sum_stride);
   for (int64_t k0 = 0; k0 < args.k; k0 += plan.kc) {
     const int64_t k = std::min(plan.kc, args.k - k0);
     char* const outer =
@@ -138,12 +141,14 @@ void run_block(const Plan& plan, int64_t outer0, int64_t inner0, char* shared, c
   }
   if (args.k == 0) std::fill_n(sum, m * plan.sum_stride, 0.0f);
   if (args.k == 0 || !kernel.store_in_multiply) kernel.store(store);
+  if (finish) finish->block(finished, plan.sum_stride, m0, m, n0, n);
 }
 
-void run_slice(const Plan& plan, char* shared, char* memory) {
+void run_slice(const Plan& plan, char* shared, char* memory, GemmFinish* finish) {
   const Side &outer = plan.outer(), &inner = plan.inner();
   for (int64_t o = outer.begin; o < outer.end; o += outer.block)
-    for (int64_t i = 0; i < inner.end; i += inner.block) run_block(plan, o, i, shared, memory, i == 0);
+    for (int64_t i = 0; i < inner.end; i += inner.block)
+      run_block(plan, o, i, shared, memory, i == 0, finish);
 }
 
 /// Bytes one thread needs for itself: the most of all slices.
@@ -169,11 +174,15 @@ void gemm_blocked(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& po
   char* const shared = memory + each * static_cast<size_t>(threads);
   if (Plan(kernel, args, 0, threads).share_inner)
     pool.run([&](int thread) { pack_shared(Plan(kernel, args, thread, threads), thread, threads, shared); });
+  GemmFinish finish(args);
+  const bool wanted = GemmFinish::wanted(args);
   pool.run([&](int thread) {
     if (kernel.enter) kernel.enter();
-    run_slice(Plan(kernel, args, thread, threads), shared, memory + each * static_cast<size_t>(thread));
+    run_slice(Plan(kernel, args, thread, threads), shared, memory + each * static_cast<size_t>(thread),
+              wanted ? &finish : nullptr);
     if (kernel.leave) kernel.leave();
   });
+  finish.report();
 }
 
 }  // namespace octavo

@@ -5,6 +5,7 @@
 
 #include "octavo/kernels/gemm.h"
 #include "octavo/kernels/gemm_variant.h"
+#include "octavo/kernels/rows.h"
 
 namespace octavo {
 
@@ -16,6 +17,26 @@ GemmPack gemm_block_of(const GemmOperand& operand, int64_t row, int64_t k0);
 /// The epilogue for m x n sums that belong at (m0, n0) of C.
 GemmStore gemm_store_of(const GemmArgs& args, const float* sum, int64_t sum_stride, int64_t m0, int64_t m,
                         int64_t n0, int64_t n);
+
+/// The part of the epilogue that kernels leave to the element-wise ones: activation, residual, amax, codes.
+class GemmFinish {
+ public:
+  explicit GemmFinish(const GemmArgs& args);
+  /// Whether there is any; else kernels store C themselves.
+  static bool wanted(const GemmArgs& args);
+  /// The epilogue a kernel does before block(): scale and bias, into `block` instead of C.
+  static GemmStore to_block(GemmStore store, float* block, int64_t stride);
+  /// m x n values that belong at (m0, n0) of C. They are overwritten. From any thread.
+  void block(float* values, int64_t stride, int64_t m0, int64_t m, int64_t n0, int64_t n);
+  /// Reports the amax, once all blocks are done.
+  void report() const;
+
+ private:
+  const GemmArgs& args_;
+  const RowKernels& kernels_;
+  RowEncoder encoder_;
+  SharedAmax largest_;
+};
 
 /// Whether the problem is of the kind that gemm_skinny() does and `kernel` has the parts for it.
 bool gemm_skinny_takes(const GemmKernel& kernel, const GemmArgs& args);

@@ -31,7 +31,7 @@ GemmStore gemm_store_of(const GemmArgs& args, const float* sum, int64_t sum_stri
   s.sum_stride = sum_stride;
   s.m = m;
   s.n = n;
-  s.c = static_cast<char*>(args.c) + (m0 * args.c_stride + n0) * bytes(args.c_format);
+  if (args.c) s.c = static_cast<char*>(args.c) + (m0 * args.c_stride + n0) * bytes(args.c_format);
   s.c_stride = args.c_stride;
   s.c_is_bf16 = args.c_format == Format::bf16;
   s.accumulate = args.accumulate;

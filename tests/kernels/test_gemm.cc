@@ -351,6 +351,80 @@ TEST_P(GemmVariant, NanAndInfinityReachTheirRowsAndColumnsOnly) {
   }
 }
 
+// What happens to blocks in the cache must be what the element-wise kernels do to the whole result.
+TEST_P(GemmVariant, ActivationResidualAmaxAndCodesAreThoseOfSeparateKernels) {
+  ThreadPool pool(2);
+  const float scale = 1.0f / 16;
+  for (const Shape s : {Shape{5, 83, 130}, Shape{70, 75, 2085}, Shape{210, 140, 96}}) {
+    Operand a(Format::e4m3, s.m, s.k, true), b(Format::e4m3, s.n, s.k, true);
+    a.fill_normal(3);
+    b.fill_normal(4);
+    a.scales = {0.03f};
+    std::vector<float> plain, bias;
+    const Rng rng(9);
+    for (int64_t i = 0; i < s.n; ++i) bias.push_back(static_cast<float>(rng.normal(i)));
+    GemmArgs g = problem(a, b, plain);
+    g.bias = bias.data();
+    run(GetParam(), g, 2);
+    for (int mode = 0; mode < 24; ++mode) {
+      const bool act = mode & 1, add = mode & 2, accumulate = mode & 4;
+      const Format out = mode < 8 ? Format::fp32 : mode < 16 ? Format::bf16 : Format::e4m3;
+      if (out == Format::e4m3 && accumulate) continue;
+      SCOPED_TRACE(describe(GetParam(), g) + " mode " + std::to_string(mode));
+      const int64_t stride = s.n + 5;
+      std::vector<uint16_t> residual(static_cast<size_t>(s.m * s.n));
+      for (size_t i = 0; i < residual.size(); ++i)
+        residual[i] = bf16_from_float(static_cast<float>(rng.normal(700 + i)));
+      Buffer c(static_cast<size_t>(s.m * stride) * 4);
+      for (int64_t i = 0; i < s.m * stride; ++i)
+        if (out == Format::fp32)
+          c.as<float>()[i] = static_cast<float>(rng.normal(90000 + i));
+        else
+          c.as<uint16_t>()[i] = bf16_from_float(static_cast<float>(rng.normal(90000 + i)));
+      const Matrix to{c.data(), out, s.m, s.n, stride};
+
+      // One after the other, in FP32.
+      std::vector<float> x = plain;
+      const Matrix whole = dense(x.data(), Format::fp32, s.m, s.n);
+      if (act) activation_forward(Activation::gelu_tanh, whole, {}, whole, nullptr, pool);
+      for (int64_t r = 0; r < s.m; ++r)
+        for (int64_t i = 0; i < s.n; ++i) {
+          float& v = x[static_cast<size_t>(r * s.n + i)];
+          if (add) v += bf16_to_float(residual[static_cast<size_t>(r * s.n + i)]);
+          if (accumulate)
+            v = (out == Format::fp32 ? c.as<float>()[r * stride + i]
+                                     : bf16_to_float(c.as<uint16_t>()[r * stride + i])) +
+                v;
+        }
+      Buffer expected(static_cast<size_t>(s.m * s.n) * 4);
+      const Matrix packed = dense(expected.data(), out, s.m, s.n);
+      float expected_amax = 0;
+      quantize({.x = whole, .out = {.codes = packed, .scale = &scale}, .amax = &expected_amax}, pool);
+      if (out == Format::bf16) expected_amax = amax(packed, pool);
+
+      float found_amax = -1;
+      GemmArgs fused = g;
+      if (act) fused.activation = Activation::gelu_tanh;
+      if (add) fused.residual = dense(residual.data(), Format::bf16, s.m, s.n);
+      fused.amax = &found_amax;
+      fused.accumulate = accumulate;
+      if (out == Format::e4m3) {
+        fused.codes = {.codes = to, .scale = &scale};
+        fused.c = nullptr;
+      } else {
+        fused.c = to.data;
+        fused.c_format = out;
+        fused.c_stride = stride;
+      }
+      run(GetParam(), fused, 3);
+      EXPECT_EQ(found_amax, expected_amax);
+      for (int64_t r = 0; r < s.m; ++r)
+        ASSERT_EQ(std::memcmp(to.row(r), packed.row(r), static_cast<size_t>(s.n * bytes(out))), 0)
+            << "row " << r;
+    }
+  }
+}
+
 TEST_P(GemmVariant, EmptySumsGiveTheBias) {
   Operand a(Format::e4m3, 3, 0, true), b(Format::e4m3, 5, 0, true);
   std::vector<float> c, bias{1, 2, 3, 4, 5};

@@ -25,31 +25,34 @@ const GemmDecode* table_of(const GemmOperand& operand) {
   return bytes(operand.format) == 1 ? &gemm_decode(operand.format) : nullptr;
 }
 
+/// One element after scale and bias.
+float value_at(const GemmArgs& args, const GemmDecode* table_a, const GemmDecode* table_b, int64_t m,
+               int64_t n) {
+  double sum = 0;
+  for (int64_t k = 0; k < args.k; ++k)
+    sum += static_cast<double>(element(args.a, table_a, m, k)) * element(args.b, table_b, n, k);
+  const float factor = args.alpha * scale(args.a, m) * scale(args.b, n);
+  const float value = static_cast<float>(sum) * factor;
+  return args.bias ? value + args.bias[n] : value;
+}
+
 }  // namespace
 
 void gemm_ref(const GemmArgs& args, ThreadPool& pool) {
   const GemmDecode* table_a = table_of(args.a);
   const GemmDecode* table_b = table_of(args.b);
+  GemmFinish finish(args);
   pool.parallel_for(args.m, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t m = begin; m < end; ++m) {
-      for (int64_t n = 0; n < args.n; ++n) {
-        double sum = 0;
-        for (int64_t k = 0; k < args.k; ++k)
-          sum += static_cast<double>(element(args.a, table_a, m, k)) * element(args.b, table_b, n, k);
-        const float factor = args.alpha * scale(args.a, m) * scale(args.b, n);
-        float value = static_cast<float>(sum) * factor;
-        if (args.bias) value += args.bias[n];
-        const int64_t at = m * args.c_stride + n;
-        if (args.c_format == Format::bf16) {
-          uint16_t* c = static_cast<uint16_t*>(args.c) + at;
-          *c = bf16_from_float(args.accumulate ? bf16_to_float(*c) + value : value);
-        } else {
-          float* c = static_cast<float*>(args.c) + at;
-          *c = args.accumulate ? *c + value : value;
-        }
+    constexpr int64_t kColumns = 64;
+    float row[kColumns];
+    for (int64_t m = begin; m < end; ++m)
+      for (int64_t n0 = 0; n0 < args.n; n0 += kColumns) {
+        const int64_t n = std::min(kColumns, args.n - n0);
+        for (int64_t i = 0; i < n; ++i) row[i] = value_at(args, table_a, table_b, m, n0 + i);
+        finish.block(row, kColumns, m, 1, n0, n);
       }
-    }
   });
+  finish.report();
 }
 
 }  // namespace octavo
