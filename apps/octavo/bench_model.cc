@@ -49,6 +49,7 @@ void bench_step(const ModelOptions& o) {
     model.allocate({o.micro_batch, o.seq_len, 0, kept_state(config_of_memory, recipe)});
     model.initialize(1);
     const Optimizer optimizer(optim);
+    model.pass().last_of_step = true;
     const int64_t rows = o.micro_batch * o.seq_len;
     const std::vector<int32_t> tokens = random_tokens(rows + 1, config.vocab_size);
     std::vector<int32_t> positions(static_cast<size_t>(rows));

@@ -65,6 +65,7 @@ void EmbeddingLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dout) 
       positions_ ? dense(positions_->grad, Format::fp32, positions_->rows, positions_->cols) : Matrix{};
   pass.run(Part::embedding, [&](ThreadPool& pool) {
     embedding_backward(dout, batch.tokens, batch.positions, dtable, dpositions, pool);
+    table_->grad_squares = -1;
   });
 }
 

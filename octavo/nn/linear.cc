@@ -30,6 +30,7 @@ Linear::Linear(const std::string& name, const Shape& shape, const Build& build, 
       weight_(tied ? *tied : add_matrix(name, shape, build.parameters),
               OperandSlot(name, "gemm.weight", specs_.fprop_weight, build.scaler)),
       grad_(name, "gemm.grad_output", specs_.dgrad_grad_output, build.scaler) {
+  weight_.parameter->overwritten_first = true;
   if (!shape.bias) return;
   Parameter bias;
   bias.name = name + ".bias";
@@ -93,10 +94,19 @@ void Linear::weight_grad(Pass& pass, const ScaledTensor& dy, const ScaledTensor&
   args.k = dy.codes.rows;
   args.a = gemm_operand(dy, false);
   args.b = gemm_operand(x, false);
-  args.c = weight_.parameter->grad;
+  Parameter& weight = *weight_.parameter;
+  args.c = weight.grad;
   args.c_stride = shape_.in;
-  args.accumulate = true;
+  args.accumulate = !weight.grad_stale;
   pass.gemm(args);
+  weight.grad_squares = -1;
+  if (pass.planning()) return;
+  weight.grad_stale = false;
+  // While it is still in the cache.
+  constexpr int64_t kCached = int64_t{8} << 20;
+  if (pass.last_of_step && weight.size() <= kCached)
+    pass.run(Part::optimizer,
+             [&](ThreadPool& pool) { weight.grad_squares = sum_squares(weight.grad, weight.size(), pool); });
 }
 
 }  // namespace octavo

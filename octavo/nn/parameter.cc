@@ -67,6 +67,9 @@ void ParameterSet::initialize(uint64_t seed, ThreadPool& pool) {
 
 void ParameterSet::zero_gradients(ThreadPool& pool) {
   for (Parameter& p : parameters_) {
+    p.grad_squares = -1;
+    p.grad_stale = p.overwritten_first;
+    if (p.grad_stale) continue;
     pool.parallel_for(p.size(), 1 << 16, [&](int64_t begin, int64_t end) {
       std::memset(p.grad + begin, 0, static_cast<size_t>(end - begin) * sizeof(float));
     });

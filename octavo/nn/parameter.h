@@ -29,6 +29,12 @@ struct Parameter {
   float* moment2 = nullptr;
   float amax = -1;  ///< max |value| when known from the optimizer pass, else negative
 
+  /// The first contribution of a step overwrites the gradient, so that nothing has to zero it or add to
+  /// zeros.
+  bool overwritten_first = false;
+  bool grad_stale = false;   ///< what grad holds is of the step before; the next contribution overwrites it
+  double grad_squares = -1;  ///< sum of squares of grad where its last writer took it along, else negative
+
   Arena::Block value_block, grad_block, moment1_block, moment2_block;
   int64_t size() const { return rows * cols; }
 };
@@ -59,6 +65,7 @@ class ParameterSet {
   void initialize(uint64_t seed, ThreadPool& pool);
   /// The initial values of one parameter, written to out[size()].
   void initial_values(const Parameter& p, uint64_t seed, float* out, ThreadPool& pool) const;
+  /// Begins a step: gradients count as zero from here on.
   void zero_gradients(ThreadPool& pool);
 
  private:

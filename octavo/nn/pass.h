@@ -54,8 +54,9 @@ class Pass {
   Scaler& scaler;
   StepTimes times;
   std::vector<TensorRecord>* records = nullptr;  ///< filled by every quantization when set
-  uint64_t seed = 0;                             ///< of stochastic rounding; a new one each step
-  uint64_t quantizations = 0;                    ///< how many used it: no two draw the same numbers
+  bool last_of_step = false;   ///< the gradients will be complete: their norm can be taken along
+  uint64_t seed = 0;           ///< of stochastic rounding; a new one each step
+  uint64_t quantizations = 0;  ///< how many used it: no two draw the same numbers
 
   uint64_t rounding_seed(int slot) { return seed ^ (++quantizations << 20) ^ static_cast<uint64_t>(slot); }
 

@@ -100,7 +100,8 @@ class Transformer {
   std::unique_ptr<Pass> pass_;
 };
 
-/// The forward product of one linear layer with `rows` rows: tells which kernel and which unit a run lives on.
+/// The forward product of one linear layer with `rows` rows: tells which kernel and which unit a run lives
+/// on.
 GemmArgs typical_gemm(const ModelConfig& config, const Recipe& recipe, int64_t rows);
 
 }  // namespace octavo

@@ -11,7 +11,8 @@ namespace octavo {
 double Optimizer::gradient_norm(Transformer& model) const {
   double sum = 0;
   model.pass().run(Part::optimizer, [&](ThreadPool& pool) {
-    for (const Parameter& p : model.parameters().all()) sum += sum_squares(p.grad, p.size(), pool);
+    for (const Parameter& p : model.parameters().all())
+      sum += p.grad_squares >= 0 ? p.grad_squares : sum_squares(p.grad, p.size(), pool);
   });
   return std::sqrt(sum);
 }

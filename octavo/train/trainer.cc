@@ -169,6 +169,7 @@ LossSum Trainer::micro_batches(int64_t index) {
       const uint64_t sample = static_cast<uint64_t>((index * accum + micro) * batch + b);
       data_.sample(sample, tokens_.data() + b * seq, targets_.data() + b * seq);
     }
+    model_->pass().last_of_step = micro + 1 == accum;
     const LossSum sum =
         model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), grad_scale);
     total.loss += sum.loss;
