@@ -26,13 +26,16 @@ class IsaScope {
 /// The instruction sets that have a variant of their own for this.
 inline std::vector<Isa> fast_isas(const AttentionShape& shape, Format format) {
   std::vector<Isa> list;
-  for (Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
+  for (Isa isa : {Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::amx}) {
     IsaScope scope(isa);
     if (isa <= cpu_isa() && attention_variant(shape, format) == std::string(to_string(isa)))
       list.push_back(isa);
   }
   return list;
 }
+
+/// Whether that variant rounds probabilities, and gradients of scores, to BF16 (it then takes only BF16).
+inline bool rounds_probabilities(Isa isa) { return isa >= Isa::avx512bf16; }
 
 /// A matrix with room around its columns, filled with a number that must survive.
 class Padded {

@@ -57,8 +57,4 @@ template <class T>
 void widen_row(const T* x, int64_t width, float factor, float* y) {
   for_vectors(width, [&](int64_t d, auto lanes) { store(y + d, load(x + d, lanes) * splat(factor)); });
 }
-template <class T>
-void narrow_row(const float* x, int64_t width, T* y) {
-  for_vectors(width, [&](int64_t d, auto lanes) { store_as(y + d, load(x + d, lanes), lanes); });
-}
 inline void fill_zero(float* x, int64_t count) { memset(x, 0, static_cast<size_t>(count) * sizeof(float)); }
