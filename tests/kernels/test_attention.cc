@@ -50,7 +50,8 @@ void expect_forward_like_ref(const AttentionShape& shape, Format format) {
       EXPECT_LE(excess(p.out, ref.out, format, 2e-6), 1.0) << describe(p, isa);
     EXPECT_TRUE(p.out.guards_intact()) << describe(p, isa);
     for (size_t i = 0; i < p.lse.size(); ++i)
-      ASSERT_NEAR(p.lse[i], ref.lse[i], rounds_probabilities(isa) ? 8e-6 : 4e-6) << describe(p, isa) << " row " << i;
+      ASSERT_NEAR(p.lse[i], ref.lse[i], rounds_probabilities(isa) ? 8e-6 : 4e-6)
+          << describe(p, isa) << " row " << i;
     EXPECT_EQ(p.amax, largest(p.out)) << describe(p, isa);
   }
 }
