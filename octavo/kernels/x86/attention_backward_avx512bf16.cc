@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kChunk = 24;
 
 struct BackwardTiles {
-  static constexpr int64_t kRows = 128, kKeys = 192;
+  static constexpr int64_t kRows = 192, kKeys = 288;
   static constexpr bool kAddsDq = true;
   static constexpr int64_t kRowWords = kRows / 2, kRowVectors = kRows / 32;
 

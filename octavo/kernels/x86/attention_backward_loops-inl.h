@@ -62,6 +62,18 @@ void store_row(const float* sums, int64_t width, float factor, T* out) {
       width, [&](int64_t d, auto lanes) { store_as(out + d, load(sums + d, lanes) * splat(factor), lanes); });
 }
 
+/// Asks for what a tile of rows reads, of dq as well if its sums wait.
+template <class T>
+void fetch_row_tile(const AttentionUnit& u, int64_t first, int64_t end, bool dq) {
+  fetch_rows<T>(u, u.q, u.q_stride, first, end);
+  fetch_rows<T>(u, u.dout, u.dout_stride, first, end);
+  fetch_rows<T>(u, u.out, u.out_stride, first, end);
+  for (int64_t r = first; r < end && dq; ++r) {
+    fetch(row_of<T>(u, u.dq, u.dq_stride, r), u.head_dim * static_cast<int64_t>(sizeof(T)));
+    if constexpr (sizeof(T) == 2) fetch(dq_halves(u, r).low, u.head_dim * 2);
+  }
+}
+
 /// For matrices of T. Tiles has:
 ///   kRows, kKeys          sizes of tiles
 ///   kAddsDq               save_dq adds, so that dq of a tile always starts from zero
@@ -82,6 +94,14 @@ void keys_outside(const AttentionUnit& u, const Tiles& t) {
     for (int64_t r0 = first_row_of(u, j0); r0 < all_rows; r0 += Tiles::kRows) {
       const int64_t rows = smaller(Tiles::kRows, all_rows - r0);
       t.load_rows(u, r0, rows);
+      if (r0 + rows < all_rows) {
+        fetch_row_tile<T>(u, r0 + rows, smaller(r0 + rows + Tiles::kRows, all_rows), j0 > 0);
+      } else {
+        const int64_t next = j0 + keys, end = smaller(next + Tiles::kKeys, u.kv_len);
+        fetch_keys<T>(u, u.k, u.k_stride, next, end);
+        fetch_keys<T>(u, u.v, u.v_stride, next, end);
+        fetch_row_tile<T>(u, next * u.group, smaller(next * u.group + Tiles::kRows, all_rows), true);
+      }
       if (j0 > 0) t.load_dq(u, r0, rows);
       t.add(u, r0, rows, j0, keys, Tiles::kAddsDq || j0 == 0);
       t.save_dq(u, r0, rows, j0 == 0);

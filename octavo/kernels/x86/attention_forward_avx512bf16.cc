@@ -106,6 +106,9 @@ uint32_t dot_forward(const AttentionUnit& u, void* memory) {
   const int64_t rows = smaller(kDotRowTile, u.q_len * u.group - u.first_row), width = u.head_dim;
   Scratch scratch(memory);
   const ForwardTile t(scratch, width);
+  fetch_rows<uint16_t>(u, u.q, u.q_stride, u.first_row, u.first_row + rows);
+  fetch_keys<uint16_t>(u, u.k, u.k_stride, 0, smaller(kKeys, u.kv_len));
+  fetch_keys<uint16_t>(u, u.v, u.v_stride, 0, smaller(kKeys, u.kv_len));
   pack_columns(query_rows<const uint16_t>(u, u.q, u.q_stride, u.first_row, rows), t.q);
   count_seen(u, u.first_row, rows, t.seen);
   for (int64_t r = 0; r < padded_to_blocks(rows); r += kLanes) {
@@ -119,7 +122,14 @@ uint32_t dot_forward(const AttentionUnit& u, void* memory) {
     const int64_t keys = smaller(kKeys, end - j0);
     pack_rows(key_rows(u, u.k, u.k_stride, j0, keys), round_up(words_of(width)), t.k);
     pack_pairs(key_rows(u, u.v, u.v_stride, j0, keys), keys, round_up(width), t.v);
-    for (int64_t r = 0; r < rows; r += kPanel) row_panel(u, t, r, rows, j0, keys);
+    for (int64_t r = 0; r < rows; r += kPanel) {
+      // A part of the next keys, so that they arrive while this panel is at work.
+      constexpr int64_t kPart = kKeys / (kDotRowTile / kPanel);
+      const int64_t next = j0 + kKeys + r / kPanel * kPart, last = smaller(end, next + kPart);
+      fetch_keys<uint16_t>(u, u.k, u.k_stride, next, last);
+      fetch_keys<uint16_t>(u, u.v, u.v_stride, next, last);
+      row_panel(u, t, r, rows, j0, keys);
+    }
   }
   U32 amax = splat(0u);
   for (int64_t r = 0; r < rows; r += kLanes) amax = finish_rows(u, t, r, rows, amax);
