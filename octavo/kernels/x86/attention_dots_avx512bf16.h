@@ -17,17 +17,26 @@ inline int32_t* take_words(Scratch& scratch, int64_t count) {
 /// Where vectors of a row of words start.
 inline __m512i* vectors(int32_t* words) { return reinterpret_cast<__m512i*>(words); }
 
+/// The compiler would prepare the addresses of all rows before the loop, and spill them.
+inline __attribute__((always_inline)) void next_row(float*& row, int64_t stride) {
+  row += stride;
+  __asm__("" : "+r"(row));
+}
+
 /// c[M][N vectors] (+)= a · b over `words`, in registers. Word i of row m of a lies at a[m * lda + i], or at
 /// a[i * lda + m] if transposed.
 template <bool kTransposed, int M, int N>
 void dot_block(int64_t words, const int32_t* a, int64_t lda, const int32_t* b, int64_t ldb, float* c,
                int64_t ldc, bool accumulate) {
   __m512 sum[M][N];
+  float* row_of_c = c;
 #pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
+  for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 8
     for (int n = 0; n < N; ++n)
-      sum[m][n] = accumulate ? _mm512_load_ps(c + m * ldc + n * kLanes) : _mm512_setzero_ps();
+      sum[m][n] = accumulate ? _mm512_load_ps(row_of_c + n * kLanes) : _mm512_setzero_ps();
+    next_row(row_of_c, ldc);
+  }
   for (int64_t i = 0; i < words; ++i) {
     __m512i row[N];
 #pragma GCC unroll 8
@@ -42,9 +51,11 @@ void dot_block(int64_t words, const int32_t* a, int64_t lda, const int32_t* b, i
     }
   }
 #pragma GCC unroll 8
-  for (int m = 0; m < M; ++m)
+  for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) _mm512_store_ps(c + m * ldc + n * kLanes, sum[m][n]);
+    for (int n = 0; n < N; ++n) _mm512_store_ps(c + n * kLanes, sum[m][n]);
+    next_row(c, ldc);
+  }
 }
 
 /// As dot_block for any m and n, cut into blocks of about equal size. c is aligned to vectors.
