@@ -9,6 +9,7 @@
 
 #include "octavo/base/cpu.h"
 #include "octavo/kernels/attention.h"
+#include "octavo/kernels/attention_shape.h"
 #include "octavo/numerics/bf16.h"
 
 namespace octavo {
@@ -148,6 +149,9 @@ inline AttentionShape square(int64_t length, int64_t heads, int64_t kv_heads, in
           .head_dim = head_dim,
           .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))};
 }
+
+/// "b2h4k2t97d48" (see attention_shape.h).
+inline AttentionShape shape_of(const char* text) { return parse_attention_shape(text, "test"); }
 
 inline std::string describe(const Problem& p, Isa isa) {
   const AttentionShape& s = p.shape;

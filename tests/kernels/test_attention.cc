@@ -243,6 +243,18 @@ TEST_P(AttentionFormats, BackwardEqualsRef) {
   expect_backward_like_ref(square(130, 3, 1, 128, 2), GetParam());
 }
 
+// Lengths around the sizes of tiles and panels (64, 96, 192, 256, 288), groups that divide no tile, groups
+// larger than one.
+TEST_P(AttentionFormats, EdgesOfTiles) {
+  for (const char* problem :
+       {"b1h2k2t95d48", "b1h2k2t97d16", "b2h1k1t191d16", "b1h2k1t193d48", "b1h1k1t255d64", "b1h1k1t289d80",
+        "b1h3k1t129d64", "b1h5k1t77d48", "b2h10k2t39d128", "b1h12k4t160d16", "b1h7k1t290d8", "b1h70k1t5d16",
+        "b1h200k1t4d8", "b1h394k2t3d20"}) {
+    expect_forward_like_ref(shape_of(problem), GetParam());
+    expect_backward_like_ref(shape_of(problem), GetParam());
+  }
+}
+
 TEST_P(AttentionFormats, UnusualHeadDims) {
   for (int64_t head_dim : {1, 5, 20, 33, 96, 256, 260}) {
     expect_forward_like_ref(square(70, 2, 1, head_dim, 2), GetParam());

@@ -122,12 +122,11 @@ uint32_t dot_forward(const AttentionUnit& u, void* memory) {
     const int64_t keys = smaller(kKeys, end - j0);
     pack_rows(key_rows(u, u.k, u.k_stride, j0, keys), round_up(words_of(width)), t.k);
     pack_pairs(key_rows(u, u.v, u.v_stride, j0, keys), keys, round_up(width), t.v);
-    for (int64_t r = 0; r < rows; r += kPanel) {
-      // A part of the next keys, so that they arrive while this panel is at work.
-      constexpr int64_t kPart = kKeys / (kDotRowTile / kPanel);
-      const int64_t next = j0 + kKeys + r / kPanel * kPart, last = smaller(end, next + kPart);
-      fetch_keys<uint16_t>(u, u.k, u.k_stride, next, last);
-      fetch_keys<uint16_t>(u, u.v, u.v_stride, next, last);
+    // The next keys are asked for in parts, so that they arrive while the panels are at work.
+    const int64_t part = ceil_div(kKeys, ceil_div(rows, kPanel));
+    for (int64_t r = 0, next = j0 + keys; r < rows; r += kPanel, next += part) {
+      fetch_keys<uint16_t>(u, u.k, u.k_stride, next, smaller(end, next + part));
+      fetch_keys<uint16_t>(u, u.v, u.v_stride, next, smaller(end, next + part));
       row_panel(u, t, r, rows, j0, keys);
     }
   }
