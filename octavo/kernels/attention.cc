@@ -106,7 +106,9 @@ size_t attention_workspace(const AttentionShape& shape, int threads) {
   check_shape(shape);
   const AttentionUnit unit = sizes_of(shape, Format::bf16);
   size_t most = 0;
-  for (const Entry& entry : kVariants) {  // of all: what they depend on may change until they run
+  for (const Entry& entry : kVariants) {
+    // Of all that may run: what the choice depends on may change until then. Of others not even this may run.
+    if (entry.isa > cpu_isa()) continue;
     most = std::max(most, round_up64(entry.variant.forward_scratch(unit)));
     if (shape.q_len == shape.kv_len) most = std::max(most, round_up64(entry.variant.backward_scratch(unit)));
   }
