@@ -4,7 +4,7 @@
 // Included after attention_multiply-inl.h and attention_backward_loops-inl.h, inside the namespace of an
 // instruction set.
 
-constexpr int64_t kBackwardRows = 64;
+constexpr int64_t kBackwardRows = 128;
 constexpr int64_t kBackwardKeys = 64;
 /// Where a tile crosses the diagonal it is taken in parts of this many rows or keys, each with what they see.
 constexpr int64_t kDiagonalPart = 12;
