@@ -108,6 +108,7 @@ void add_bench(CLI::App& app) {
       "Examples:\n  octavo bench gemm\n  octavo bench cast --types bf16:e5m2 --json\n  octavo bench step "
       "--preset gpt-small");
   add_bench_kernels(*c);
+  add_bench_attention(*c);
   add_bench_model(*c);
 }
 

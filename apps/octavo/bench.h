@@ -42,6 +42,7 @@ Format bench_format(const std::string& word);
 Buffer random_matrix(int64_t elements, Format format, uint64_t stream);
 
 void add_bench_kernels(CLI::App& bench);
+void add_bench_attention(CLI::App& bench);
 void add_bench_model(CLI::App& bench);
 
 }  // namespace octavo

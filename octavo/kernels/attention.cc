@@ -23,6 +23,7 @@ struct Entry {
 const Entry kVariants[] = {
 #if defined(OCTAVO_HAVE_X86_KERNELS)
     {"amx", Isa::amx, kAttentionAmx},
+    {"avx512bf16", Isa::avx512bf16, kAttentionAvx512Bf16},
     {"avx512", Isa::avx512, kAttentionAvx512},
     {"avx2", Isa::avx2, kAttentionAvx2},
 #endif
@@ -105,7 +106,9 @@ size_t attention_workspace(const AttentionShape& shape, int threads) {
   check_shape(shape);
   const AttentionUnit unit = sizes_of(shape, Format::bf16);
   size_t most = 0;
-  for (const Entry& entry : kVariants) {  // of all: what they depend on may change until they run
+  for (const Entry& entry : kVariants) {
+    // Of all that may run: what the choice depends on may change until then. Of others not even this may run.
+    if (entry.isa > cpu_isa()) continue;
     most = std::max(most, round_up64(entry.variant.forward_scratch(unit)));
     if (shape.q_len == shape.kv_len) most = std::max(most, round_up64(entry.variant.backward_scratch(unit)));
   }

@@ -23,14 +23,14 @@ struct AttentionShape {
   float scale = 0;  ///< of the scores; 1/sqrt(head_dim) in GPT-2 and Llama
 };
 
-/// Bytes either pass takes. Forward needs some tiles for each thread; backward (counted where q_len ==
-/// kv_len) also the FP32 gradient of the queries of one key/value head. Throws unsupported when heads is not
-/// a multiple of kv_heads.
+/// Bytes either pass takes: some tiles for each thread, whatever the lengths. (What the backward pass sums
+/// over tiles waits in the results.) Throws unsupported when heads is not a multiple of kv_heads.
 size_t attention_workspace(const AttentionShape& shape, int threads);
 
-/// The implementation that max_isa() selects now: "amx", "avx512", "avx2" or "ref". That of AMX takes BF16
-/// and more than a few rows; it rounds probabilities, and in the backward pass the gradients of scores, to
-/// BF16 where they are operands.
+/// The implementation that max_isa() selects now: "amx", "avx512bf16", "avx512", "avx2" or "ref". The first
+/// two take BF16, more than a few rows, head_dim up to 256; they round probabilities, and in the backward
+/// pass the gradients of scores, to BF16 where they are operands, take subnormal BF16 numbers as zero, and
+/// probabilities below 2^-126 too.
 const char* attention_variant(const AttentionShape& shape, Format format);
 
 /// lse: [batch, heads, q_len], the log of the sum of exponentials of each row, kept for the backward pass (or
@@ -41,8 +41,9 @@ void attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k
                        float* lse, float* amax, ThreadPool& pool, Workspace& workspace);
 
 /// q_len == kv_len only. dq, dk, dv have the formats and shapes of q, k, v and are overwritten; they may not
-/// alias the inputs. Work is split by (sequence, key/value head), and within one in a fixed order: same bits
-/// for any team.
+/// alias the inputs or each other. Until they are done they hold parts of sums. Work is split by (sequence,
+/// key/value head), and within one in a fixed order: same bits for any team. A team larger than batch *
+/// kv_heads has idle threads.
 void attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k,
                         ConstMatrix v, ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv,
                         ThreadPool& pool, Workspace& workspace);

@@ -48,6 +48,7 @@ struct AttentionVariant {
 extern const AttentionVariant kAttentionRef;
 extern const AttentionVariant kAttentionAvx2;
 extern const AttentionVariant kAttentionAvx512;
+extern const AttentionVariant kAttentionAvx512Bf16;
 extern const AttentionVariant kAttentionAmx;
 
 }  // namespace octavo

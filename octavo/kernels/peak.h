@@ -54,7 +54,7 @@ double peak_dram_read(ThreadPool& pool);
 
 /// The unit that the variant gemm() would choose for these arguments runs on. False for the reference.
 bool gemm_peak_kind(const GemmArgs& args, PeakKind& kind);
-/// The same by name of the variant.
+/// The same by name of the variant, also one of attention.
 bool gemm_peak_kind(const std::string& variant, PeakKind& kind);
 
 }  // namespace octavo

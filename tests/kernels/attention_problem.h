@@ -9,6 +9,7 @@
 
 #include "octavo/base/cpu.h"
 #include "octavo/kernels/attention.h"
+#include "octavo/kernels/attention_shape.h"
 #include "octavo/numerics/bf16.h"
 
 namespace octavo {
@@ -26,13 +27,16 @@ class IsaScope {
 /// The instruction sets that have a variant of their own for this.
 inline std::vector<Isa> fast_isas(const AttentionShape& shape, Format format) {
   std::vector<Isa> list;
-  for (Isa isa : {Isa::avx2, Isa::avx512, Isa::amx}) {
+  for (Isa isa : {Isa::avx2, Isa::avx512, Isa::avx512bf16, Isa::amx}) {
     IsaScope scope(isa);
     if (isa <= cpu_isa() && attention_variant(shape, format) == std::string(to_string(isa)))
       list.push_back(isa);
   }
   return list;
 }
+
+/// Whether that variant rounds probabilities, and gradients of scores, to BF16 (it then takes only BF16).
+inline bool rounds_probabilities(Isa isa) { return isa >= Isa::avx512bf16; }
 
 /// A matrix with room around its columns, filled with a number that must survive.
 class Padded {
@@ -145,6 +149,9 @@ inline AttentionShape square(int64_t length, int64_t heads, int64_t kv_heads, in
           .head_dim = head_dim,
           .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))};
 }
+
+/// "b2h4k2t97d48" (see attention_shape.h).
+inline AttentionShape shape_of(const char* text) { return parse_attention_shape(text, "test"); }
 
 inline std::string describe(const Problem& p, Isa isa) {
   const AttentionShape& s = p.shape;

@@ -14,7 +14,7 @@ namespace {
 
 /// What rounding each probability to BF16 (by 2^-8 of it) may change: the same of a mean of |v|. Then both
 /// results are stored.
-void expect_forward_within_rounding(Problem& p, Problem& ref) {
+void expect_forward_within_rounding(Problem& p, Problem& ref, Isa isa) {
   Problem mean = ref;
   const int64_t first = mean.fused ? mean.q_cols() + mean.kv_cols() : 0;
   Padded& v = mean.fused ? mean.qkv : mean.cache_v;
@@ -28,7 +28,7 @@ void expect_forward_within_rounding(Problem& p, Problem& ref) {
     for (int64_t c = 0; c < p.out.cols(); ++c) {
       const double x = p.out.at(r, c), y = ref.out.at(r, c);
       ASSERT_NEAR(x, y, (0x1p-8 + 1e-5) * mean.out.at(r, c) + 0x1p-8 * (std::abs(x) + std::abs(y)))
-          << describe(p, Isa::amx) << " row " << r << " column " << c;
+          << describe(p, isa) << " row " << r << " column " << c;
     }
 }
 
@@ -44,20 +44,21 @@ void expect_forward_like_ref(const AttentionShape& shape, Format format) {
       IsaScope scope(isa);
       p.forward(2);
     }
-    if (isa == Isa::amx)
-      expect_forward_within_rounding(p, ref);
+    if (rounds_probabilities(isa))
+      expect_forward_within_rounding(p, ref, isa);
     else
       EXPECT_LE(excess(p.out, ref.out, format, 2e-6), 1.0) << describe(p, isa);
     EXPECT_TRUE(p.out.guards_intact()) << describe(p, isa);
     for (size_t i = 0; i < p.lse.size(); ++i)
-      ASSERT_NEAR(p.lse[i], ref.lse[i], isa == Isa::amx ? 8e-6 : 4e-6) << describe(p, isa) << " row " << i;
+      ASSERT_NEAR(p.lse[i], ref.lse[i], rounds_probabilities(isa) ? 8e-6 : 4e-6)
+          << describe(p, isa) << " row " << i;
     EXPECT_EQ(p.amax, largest(p.out)) << describe(p, isa);
   }
 }
 
 /// Gradients from BF16 probabilities and score gradients: as a whole within two roundings, each of 2^-8 at
 /// most and about half of that on average, and no row off by more than a small part of the largest one.
-void expect_gradient_within_rounding(Problem& p, Problem& ref, int64_t first, int64_t cols) {
+void expect_gradient_within_rounding(Problem& p, Problem& ref, int64_t first, int64_t cols, Isa isa) {
   double error = 0, norm = 0, worst_row = 0, largest_row = 0;
   for (int64_t r = 0; r < p.dqkv.rows(); ++r) {
     double row_error = 0, row_norm = 0;
@@ -66,16 +67,16 @@ void expect_gradient_within_rounding(Problem& p, Problem& ref, int64_t first, in
       row_error += (x - y) * (x - y);
       row_norm += y * y;
     }
-    ASSERT_FALSE(std::isnan(row_error)) << describe(p, Isa::amx) << " row " << r;
+    ASSERT_FALSE(std::isnan(row_error)) << describe(p, isa) << " row " << r;
     error += row_error;
     norm += row_norm;
     worst_row = std::max(worst_row, row_error);
     largest_row = std::max(largest_row, row_norm);
   }
   EXPECT_LE(std::sqrt(error), 0x1p-8 * std::sqrt(norm) + 1e-30)
-      << describe(p, Isa::amx) << " from column " << first;
+      << describe(p, isa) << " from column " << first;
   EXPECT_LE(std::sqrt(worst_row), 0x1p-7 * std::sqrt(largest_row) + 1e-30)
-      << describe(p, Isa::amx) << " from column " << first;
+      << describe(p, isa) << " from column " << first;
 }
 
 void expect_backward_like_ref(const AttentionShape& shape, Format format) {
@@ -91,10 +92,10 @@ void expect_backward_like_ref(const AttentionShape& shape, Format format) {
     p.lse = ref.lse;
     IsaScope scope(isa);
     p.backward(2);
-    if (isa == Isa::amx) {
-      expect_gradient_within_rounding(p, ref, 0, p.q_cols());
-      expect_gradient_within_rounding(p, ref, p.q_cols(), p.kv_cols());
-      expect_gradient_within_rounding(p, ref, p.q_cols() + p.kv_cols(), p.kv_cols());
+    if (rounds_probabilities(isa)) {
+      expect_gradient_within_rounding(p, ref, 0, p.q_cols(), isa);
+      expect_gradient_within_rounding(p, ref, p.q_cols(), p.kv_cols(), isa);
+      expect_gradient_within_rounding(p, ref, p.q_cols() + p.kv_cols(), p.kv_cols(), isa);
     } else {
       EXPECT_LE(excess(p.dqkv, ref.dqkv, format, 4e-6), 1.0) << describe(p, isa);
     }
@@ -151,7 +152,8 @@ TEST(Attention, RunsTheBestVariant) {
   const char* vectors = cpu_isa() >= Isa::avx512 ? "avx512" : "avx2";
   EXPECT_STREQ(attention_variant(many, Format::fp32), vectors);
   EXPECT_EQ(fast_isas(many, Format::fp32).size(), cpu_isa() >= Isa::avx512 ? 2u : 1u);
-  EXPECT_STREQ(attention_variant(many, Format::bf16), cpu_isa() >= Isa::amx ? "amx" : vectors);
+  EXPECT_STREQ(attention_variant(many, Format::bf16),
+               cpu_isa() >= Isa::avx512bf16 ? to_string(cpu_isa()) : vectors);
 
   AttentionShape decode = many, wide = square(20, 2, 2, 288), negative = many;
   decode.q_len = 1;
@@ -239,6 +241,18 @@ TEST_P(AttentionFormats, BackwardEqualsRef) {
           expect_backward_like_ref(square(length, h.heads, h.kv_heads, head_dim), GetParam());
   expect_backward_like_ref(square(257, 2, 1, 64), GetParam());
   expect_backward_like_ref(square(130, 3, 1, 128, 2), GetParam());
+}
+
+// Lengths around the sizes of tiles and panels (64, 96, 192, 256, 288), groups that divide no tile, groups
+// larger than one.
+TEST_P(AttentionFormats, EdgesOfTiles) {
+  for (const char* problem :
+       {"b1h2k2t95d48", "b1h2k2t97d16", "b2h1k1t191d16", "b1h2k1t193d48", "b1h1k1t255d64", "b1h1k1t289d80",
+        "b1h3k1t129d64", "b1h5k1t77d48", "b2h10k2t39d128", "b1h12k4t160d16", "b1h7k1t290d8", "b1h70k1t5d16",
+        "b1h200k1t4d8", "b1h394k2t3d20"}) {
+    expect_forward_like_ref(shape_of(problem), GetParam());
+    expect_backward_like_ref(shape_of(problem), GetParam());
+  }
 }
 
 TEST_P(AttentionFormats, UnusualHeadDims) {

@@ -56,22 +56,24 @@ TEST_P(AttentionEdges, LargeScores) {
 }
 
 TEST_P(AttentionEdges, SameBitsForAnyTeam) {
-  for (Isa isa : all_isas(square(200, 6, 3, 48, 2), GetParam())) {
-    IsaScope scope(isa);
-    const AttentionShape shape = square(isa == Isa::scalar ? 33 : 200, 6, 3, 48, 2);
-    Problem one(shape, GetParam());
-    one.forward(1);
-    one.backward(1);
-    for (int threads : {2, 3}) {
-      Problem p(shape, GetParam());
-      p.forward(threads);
-      p.backward(threads);
-      EXPECT_EQ(p.out.raw(), one.out.raw()) << describe(p, isa) << " threads " << threads;
-      EXPECT_EQ(p.lse, one.lse) << describe(p, isa) << " threads " << threads;
-      EXPECT_EQ(p.amax, one.amax) << describe(p, isa) << " threads " << threads;
-      EXPECT_EQ(p.dqkv.raw(), one.dqkv.raw()) << describe(p, isa) << " threads " << threads;
+  for (const char* problem : {"b2h6k3t200d48", "b2h6k1t200d48"})
+    for (Isa isa : all_isas(shape_of(problem), GetParam())) {
+      IsaScope scope(isa);
+      AttentionShape shape = shape_of(problem);
+      if (isa == Isa::scalar) shape.q_len = shape.kv_len = 33;
+      Problem one(shape, GetParam());
+      one.forward(1);
+      one.backward(1);
+      for (int threads : {2, 3}) {
+        Problem p(shape, GetParam());
+        p.forward(threads);
+        p.backward(threads);
+        EXPECT_EQ(p.out.raw(), one.out.raw()) << describe(p, isa) << " threads " << threads;
+        EXPECT_EQ(p.lse, one.lse) << describe(p, isa) << " threads " << threads;
+        EXPECT_EQ(p.amax, one.amax) << describe(p, isa) << " threads " << threads;
+        EXPECT_EQ(p.dqkv.raw(), one.dqkv.raw()) << describe(p, isa) << " threads " << threads;
+      }
     }
-  }
 }
 
 // What a query gives may not depend on one bit of a later token.
@@ -124,6 +126,109 @@ TEST_P(AttentionEdges, NotANumberReachesAmax) {
         EXPECT_TRUE(std::isnan(p.out.at(q_len - 1, 3))) << describe(p, isa) << " part " << part;
       }
   }
+}
+
+/// A sum and how far rounding each of its terms (by 2^-9 of it at most) may move it: four times the standard
+/// deviation of independent errors.
+struct Sum {
+  double value = 0, squares = 0;
+  void add(double x) {
+    value += x;
+    squares += x * x;
+  }
+  double moved_by() const { return 4 * 0x1p-9 * std::sqrt(squares); }
+};
+
+/// dq of some rows and dk, dv of some keys of the first sequence, from the formula in double, with what the
+/// backward pass is given of the forward one. Each may be off by a small part of the largest number, and what
+/// rounding does.
+void expect_gradients_here_and_there(Problem& p, Isa isa) {
+  const AttentionShape& s = p.shape;
+  const int64_t d = s.head_dim, group = s.heads / s.kv_heads;
+  const double slack = 1e-5 * largest(p.dqkv), rounds = rounds_probabilities(isa) ? 1 : 0;
+  const auto dot = [&](const Padded& a, int64_t i, int64_t from, const Padded& b, int64_t j, int64_t other) {
+    double sum = 0;
+    for (int64_t c = 0; c < d; ++c) sum += static_cast<double>(a.at(i, from + c)) * b.at(j, other + c);
+    return sum;
+  };
+  struct Pair {
+    double p, ds;
+  };
+  const auto pair = [&](int64_t i, int64_t h, int64_t j) {
+    const int64_t k = p.q_cols() + h / group * d, v = k + p.kv_cols();
+    const double x =
+        std::exp(s.scale * dot(p.qkv, i, h * d, p.qkv, j, k) - p.lse[static_cast<size_t>(h * s.q_len + i)]);
+    return Pair{x, x * (dot(p.dout, i, h * d, p.qkv, j, v) - dot(p.dout, i, h * d, p.out, i, h * d))};
+  };
+  const auto expect = [&](int64_t row, int64_t first, const std::vector<Sum>& sums) {
+    for (int64_t c = 0; c < d; ++c) {
+      const Sum& sum = sums[static_cast<size_t>(c)];
+      ASSERT_NEAR(p.dqkv.at(row, first + c), sum.value,
+                  slack + 0x1p-8 * std::abs(sum.value) + rounds * sum.moved_by())
+          << describe(p, isa) << " row " << row << " column " << first + c;
+    }
+  };
+  for (int64_t at : {int64_t{0}, int64_t{1}, s.q_len / 3, s.q_len / 2, s.q_len - 200, s.q_len - 1}) {
+    for (int64_t h = 0; h < s.heads; ++h) {
+      std::vector<Sum> dq(static_cast<size_t>(d));
+      for (int64_t j = 0; j <= at; ++j) {
+        const double ds = s.scale * pair(at, h, j).ds;
+        for (int64_t c = 0; c < d; ++c)
+          dq[static_cast<size_t>(c)].add(ds * p.qkv.at(j, p.q_cols() + h / group * d + c));
+      }
+      expect(at, h * d, dq);
+    }
+    for (int64_t kv = 0; kv < s.kv_heads; ++kv) {
+      std::vector<Sum> dk(static_cast<size_t>(d)), dv(static_cast<size_t>(d));
+      for (int64_t h = kv * group; h < (kv + 1) * group; ++h)
+        for (int64_t i = at; i < s.q_len; ++i) {
+          const Pair x = pair(i, h, at);
+          for (int64_t c = 0; c < d; ++c) {
+            dk[static_cast<size_t>(c)].add(s.scale * x.ds * p.qkv.at(i, h * d + c));
+            dv[static_cast<size_t>(c)].add(x.p * p.dout.at(i, h * d + c));
+          }
+        }
+      expect(at, p.q_cols() + kv * d, dk);
+      expect(at, p.q_cols() + p.kv_cols() + kv * d, dv);
+    }
+  }
+}
+
+// Sums of thousands of tiles wait in the results, in both orders of the loops.
+TEST_P(AttentionEdges, LongSequences) {
+  for (const char* problem : {"b1h1k1t8192d8", "b1h2k1t4100d16", "b1h4k1t4096d8", "b1h3k1t8192d8"})
+    for (Isa isa : fast_isas(shape_of(problem), GetParam())) {
+      IsaScope scope(isa);
+      Problem p(shape_of(problem), GetParam());
+      p.forward(2);
+      p.backward(2);
+      expect_gradients_here_and_there(p, isa);
+    }
+}
+
+TEST(AttentionCall, WorkspaceDoesNotGrowWithTheLength) {
+  const size_t size = attention_workspace(shape_of("b1h8k2t4096d64"), 2);
+  EXPECT_EQ(attention_workspace(shape_of("b1h8k2t8192d64"), 2), size);
+  EXPECT_EQ(attention_workspace(shape_of("b3h8k2t1000000d64"), 2), size);
+  EXPECT_LE(size, size_t{4} << 20);
+}
+
+TEST(AttentionCall, ProblemStrings) {
+  const AttentionShape s = shape_of("b4h12k3t1024d64");
+  EXPECT_EQ(s.batch, 4);
+  EXPECT_EQ(s.heads, 12);
+  EXPECT_EQ(s.kv_heads, 3);
+  EXPECT_EQ(s.q_len, 1024);
+  EXPECT_EQ(s.kv_len, 1024);
+  EXPECT_EQ(s.head_dim, 64);
+  EXPECT_EQ(s.scale, 0.125f);
+  EXPECT_EQ(to_string(s), "b4h12k3t1024d64");
+  // Two tokens: the first query sees one key, the second two.
+  EXPECT_EQ(attention_forward_flops(shape_of("b2h3k1t2d5")), 2 * 2 * 2.0 * 3 * 3 * 5);
+  EXPECT_EQ(attention_backward_flops(shape_of("b2h3k1t2d5")), 5 * 2 * 2.0 * 3 * 3 * 5);
+  for (const char* wrong : {"", "b1h1k1t1", "b1h1k1t1d", "b1h1k1t1d8 ", "b1h4k3t1d8", "b0h1k1t1d8",
+                            "b1h-1k1t1d8", "b1h1t1k1d8", "b1h1k1t99999999999999999999d8"})
+    EXPECT_THROW(shape_of(wrong), Error) << wrong;
 }
 
 TEST(AttentionCall, OptionalOutputs) {

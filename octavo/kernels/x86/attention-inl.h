@@ -57,8 +57,20 @@ template <class T>
 void widen_row(const T* x, int64_t width, float factor, float* y) {
   for_vectors(width, [&](int64_t d, auto lanes) { store(y + d, load(x + d, lanes) * splat(factor)); });
 }
+/// Asks for memory that is read soon. Rows of a head lie far apart, so the hardware sees no stream.
+inline void fetch(const void* p, int64_t bytes) {
+  const char* at = static_cast<const char*>(p);
+  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(at + i, _MM_HINT_T0);
+  _mm_prefetch(at + bytes - 1, _MM_HINT_T0);
+}
 template <class T>
-void narrow_row(const float* x, int64_t width, T* y) {
-  for_vectors(width, [&](int64_t d, auto lanes) { store_as(y + d, load(x + d, lanes), lanes); });
+void fetch_keys(const AttentionUnit& u, const void* base, int64_t stride, int64_t first, int64_t end) {
+  for (int64_t j = first; j < end; ++j)
+    fetch(static_cast<const T*>(base) + j * stride, u.head_dim * static_cast<int64_t>(sizeof(T)));
+}
+template <class T>
+void fetch_rows(const AttentionUnit& u, const void* base, int64_t stride, int64_t first, int64_t end) {
+  for (int64_t r = first; r < end; ++r)
+    fetch(row_of<const T>(u, base, stride, r), u.head_dim * static_cast<int64_t>(sizeof(T)));
 }
 inline void fill_zero(float* x, int64_t count) { memset(x, 0, static_cast<size_t>(count) * sizeof(float)); }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two passes of attention through AMX (see attention_variants.h), for units that amx_takes().
+// The two passes of attention through AMX (see attention_variants.h), for units that takes_bf16().
 #pragma once
 #include "octavo/kernels/attention_variants.h"
 

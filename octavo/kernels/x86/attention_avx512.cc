@@ -15,6 +15,8 @@ namespace {
 
 #include "octavo/kernels/x86/attention_forward-inl.h"
 
+#include "octavo/kernels/x86/attention_backward_loops-inl.h"
+
 #include "octavo/kernels/x86/attention_backward-inl.h"
 #include "octavo/kernels/x86/attention_decode-inl.h"
 }  // namespace

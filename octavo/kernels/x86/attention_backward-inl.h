@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backward attention of one (sequence, key/value head): probabilities are computed again from the
-// log-sum-exp, and ds = p ∘ (dout · v - D) with D = rowsum(dout ∘ out) (arXiv 2205.14135, algorithm 4). Keys
-// are the outer loop, so dk and dv are finished tile by tile; dq of all rows is kept in FP32 meanwhile.
-// Included after attention-inl.h, inside the namespace of an instruction set.
+// log-sum-exp, and ds = p ∘ (dout · v - D) with D = rowsum(dout ∘ out) (arXiv 2205.14135, algorithm 4).
+// Included after attention_multiply-inl.h and attention_backward_loops-inl.h, inside the namespace of an
+// instruction set.
 
-constexpr int64_t kBackwardRows = 64;
+constexpr int64_t kBackwardRows = 128;
 constexpr int64_t kBackwardKeys = 64;
 /// Where a tile crosses the diagonal it is taken in parts of this many rows or keys, each with what they see.
 constexpr int64_t kDiagonalPart = 12;
 
 struct BackwardTile {
   float *k, *k_columns, *v_columns, *dk, *dv;  ///< of the key tile; columns: [head_dim][key]
-  float *q, *dout, *p, *ds;                    ///< of the row tile; p and ds: [row][key]
-  float *dq, *row_sum;                         ///< of all rows; row_sum is D
+  float *q, *dout, *p, *ds, *dq, *row_sum;     ///< of the row tile; p and ds: [row][key]; row_sum is D
+  int64_t stride;                              ///< of dk, dv, dq: whole vectors
 
-  BackwardTile(Scratch& scratch, int64_t width, int64_t all_rows)
+  BackwardTile(Scratch& scratch, int64_t width)
       : k(scratch.floats(kBackwardKeys * round_up(width))),
         k_columns(scratch.floats(width * kBackwardKeys)),
         v_columns(scratch.floats(width * kBackwardKeys)),
@@ -24,13 +24,14 @@ struct BackwardTile {
         dout(scratch.floats(kBackwardRows * round_up(width))),
         p(scratch.floats(kBackwardRows * kBackwardKeys)),
         ds(scratch.floats(kBackwardRows * kBackwardKeys)),
-        dq(scratch.floats(all_rows * round_up(width))),
-        row_sum(scratch.floats(all_rows)) {}
+        dq(scratch.floats(kBackwardRows * round_up(width))),
+        row_sum(scratch.floats(kBackwardRows)),
+        stride(round_up(width)) {}
 };
 
 size_t backward_scratch(const AttentionUnit& u) {
   Scratch scratch(nullptr);
-  BackwardTile(scratch, u.head_dim, u.q_len * u.group);
+  BackwardTile(scratch, u.head_dim);
   return scratch.bytes();
 }
 
@@ -42,26 +43,11 @@ float row_dot(const T* a, const T* b, int64_t width) {
   return sum(total);
 }
 
-template <class T>
-void load_keys(const AttentionUnit& u, const BackwardTile& t, int64_t j0, int64_t keys) {
-  const int64_t width = u.head_dim, padded = round_up(width);
-  fill_zero(t.k_columns, width * kBackwardKeys);
-  fill_zero(t.v_columns, width * kBackwardKeys);
-  for (int64_t j = 0; j < keys; ++j) {
-    widen_row(static_cast<const T*>(u.v) + (j0 + j) * u.v_stride, width, 1.0f, t.dv + j * padded);
-    widen_row(static_cast<const T*>(u.k) + (j0 + j) * u.k_stride, width, 1.0f, t.k + j * padded);
-  }
-  transpose(t.dv, padded, keys, width, t.v_columns, kBackwardKeys);
-  transpose(t.k, padded, keys, width, t.k_columns, kBackwardKeys);
-  fill_zero(t.dv, kBackwardKeys * padded);  // served as the room for v
-  fill_zero(t.dk, kBackwardKeys * padded);
-}
-
 /// Row i of the tile: p from scores to probabilities, ds from dout · v to the gradient of the scores, times
 /// scale; zeros from `seen` on.
 void softmax_gradient(const AttentionUnit& u, const BackwardTile& t, int64_t i, int64_t r, int64_t seen) {
   float *p = t.p + i * kBackwardKeys, *ds = t.ds + i * kBackwardKeys;
-  const F32 scale = splat(u.scale), lse = splat(u.lse[lse_index(u, r)]), row_sum = splat(t.row_sum[r]);
+  const F32 scale = splat(u.scale), lse = splat(u.lse[lse_index(u, r)]), row_sum = splat(t.row_sum[i]);
   int64_t j = 0;
   for (; j < seen; j += kLanes) {
     F32 x = exp(load(p + j) * scale - lse), dx = x * (load(ds + j) - row_sum) * scale;
@@ -81,7 +67,7 @@ void softmax_gradient(const AttentionUnit& u, const BackwardTile& t, int64_t i, 
 
 /// Everything that rows [r0, r0 + rows) and keys [j0, j0 + keys) give each other.
 void row_tile(const AttentionUnit& u, const BackwardTile& t, int64_t r0, int64_t rows, int64_t j0,
-              int64_t keys) {
+              int64_t keys, bool dq_from_zero) {
   const int64_t width = u.head_dim, padded = round_up(width), vectors = padded / kLanes;
   const bool whole = seen_by(u, r0) >= j0 + keys;
   const int64_t row_part = whole ? rows : kDiagonalPart, key_part = whole ? keys : kDiagonalPart;
@@ -93,8 +79,8 @@ void row_tile(const AttentionUnit& u, const BackwardTile& t, int64_t r0, int64_t
     multiply<false>(n, ceil_div(most, kLanes), width, t.dout + i * padded, padded, t.v_columns, kBackwardKeys,
                     t.ds + at, kBackwardKeys, false);
     for (int64_t r = i; r < i + n; ++r) softmax_gradient(u, t, r, r0 + r, seen(r));
-    multiply<false>(n, vectors, most, t.ds + at, kBackwardKeys, t.k, padded, t.dq + (r0 + i) * padded, padded,
-                    true);
+    multiply<false>(n, vectors, most, t.ds + at, kBackwardKeys, t.k, padded, t.dq + i * padded, padded,
+                    !dq_from_zero);
   }
   for (int64_t j = 0; j < keys; j += key_part) {
     const int64_t n = smaller(key_part, keys - j), first = larger(0, first_row_of(u, j0 + j) - r0);
@@ -107,38 +93,66 @@ void row_tile(const AttentionUnit& u, const BackwardTile& t, int64_t r0, int64_t
   }
 }
 
+/// What the loops need of tiles of T.
 template <class T>
-void backward_unit(const AttentionUnit& u, void* memory) {
-  const int64_t all_rows = u.q_len * u.group, width = u.head_dim, padded = round_up(width);
-  Scratch scratch(memory);
-  const BackwardTile t(scratch, width, all_rows);
-  const auto dout_row = [&](int64_t r) { return row_of<const T>(u, u.dout, u.dout_stride, r); };
-  for (int64_t r = 0; r < all_rows; ++r)
-    t.row_sum[r] = row_dot(row_of<const T>(u, u.out, u.out_stride, r), dout_row(r), width);
-  fill_zero(t.dq, all_rows * padded);
-  for (int64_t j0 = 0; j0 < u.kv_len; j0 += kBackwardKeys) {
-    const int64_t keys = smaller(kBackwardKeys, u.kv_len - j0);
-    load_keys<T>(u, t, j0, keys);
-    for (int64_t r0 = first_row_of(u, j0); r0 < all_rows; r0 += kBackwardRows) {
-      const int64_t rows = smaller(kBackwardRows, all_rows - r0);
-      for (int64_t i = 0; i < rows; ++i) {
-        widen_row(row_of<const T>(u, u.q, u.q_stride, r0 + i), width, 1.0f, t.q + i * padded);
-        widen_row(dout_row(r0 + i), width, 1.0f, t.dout + i * padded);
-      }
-      row_tile(u, t, r0, rows, j0, keys);
-    }
+struct BackwardTiles : BackwardTile {
+  static constexpr int64_t kRows = kBackwardRows, kKeys = kBackwardKeys;
+  static constexpr bool kAddsDq = false;
+  using BackwardTile::BackwardTile;
+
+  float factor(const AttentionUnit&) const { return 1.0f; }
+
+  void load_keys(const AttentionUnit& u, int64_t j0, int64_t keys) const {
+    const int64_t width = u.head_dim;
+    fill_zero(k_columns, width * kKeys);
+    fill_zero(v_columns, width * kKeys);
     for (int64_t j = 0; j < keys; ++j) {
-      narrow_row(t.dk + j * padded, width, static_cast<T*>(u.dk) + (j0 + j) * u.dk_stride);
-      narrow_row(t.dv + j * padded, width, static_cast<T*>(u.dv) + (j0 + j) * u.dv_stride);
+      widen_row(static_cast<const T*>(u.v) + (j0 + j) * u.v_stride, width, 1.0f, dv + j * stride);  // for now
+      widen_row(static_cast<const T*>(u.k) + (j0 + j) * u.k_stride, width, 1.0f, k + j * stride);
+    }
+    transpose(dv, stride, keys, width, v_columns, kKeys);
+    transpose(k, stride, keys, width, k_columns, kKeys);
+  }
+
+  void load_rows(const AttentionUnit& u, int64_t r0, int64_t rows) const {
+    for (int64_t i = 0; i < rows; ++i) {
+      const T* dout_row = row_of<const T>(u, u.dout, u.dout_stride, r0 + i);
+      widen_row(row_of<const T>(u, u.q, u.q_stride, r0 + i), u.head_dim, 1.0f, q + i * stride);
+      widen_row(dout_row, u.head_dim, 1.0f, dout + i * stride);
+      row_sum[i] = row_dot(row_of<const T>(u, u.out, u.out_stride, r0 + i), dout_row, u.head_dim);
     }
   }
-  for (int64_t r = 0; r < all_rows; ++r)
-    narrow_row(t.dq + r * padded, width, row_of<T>(u, u.dq, u.dq_stride, r));
-}
 
-void backward(const AttentionUnit& u, void* scratch) {
-  if (u.bf16)
-    backward_unit<uint16_t>(u, scratch);
+  void add(const AttentionUnit& u, int64_t r0, int64_t rows, int64_t j0, int64_t keys, bool from_zero) const {
+    row_tile(u, *this, r0, rows, j0, keys, from_zero);
+  }
+
+  void load_dq(const AttentionUnit& u, int64_t r0, int64_t rows) const {
+    for (int64_t i = 0; i < rows; ++i)
+      if constexpr (sizeof(T) == 2)
+        join_row(dq_halves(u, r0 + i), u.head_dim, dq + i * stride);
+      else
+        widen_row(row_of<T>(u, u.dq, u.dq_stride, r0 + i), u.head_dim, 1.0f, dq + i * stride);
+  }
+  void save_dq(const AttentionUnit& u, int64_t r0, int64_t rows, bool) const {
+    for (int64_t i = 0; i < rows; ++i)
+      if constexpr (sizeof(T) == 2)
+        split_row(dq + i * stride, u.head_dim, dq_halves(u, r0 + i));
+      else
+        store_row(dq + i * stride, u.head_dim, 1.0f, row_of<T>(u, u.dq, u.dq_stride, r0 + i));
+  }
+  void store_dq(const AttentionUnit& u, int64_t r0, int64_t rows) const {
+    for (int64_t i = 0; i < rows; ++i)
+      store_row(dq + i * stride, u.head_dim, 1.0f, row_of<T>(u, u.dq, u.dq_stride, r0 + i));
+  }
+};
+
+void backward(const AttentionUnit& u, void* memory) {
+  Scratch scratch(memory);
+  if (!u.bf16)
+    keys_outside<float>(u, BackwardTiles<float>(scratch, u.head_dim));
+  else if (keys_are_outside(u))
+    keys_outside<uint16_t>(u, BackwardTiles<uint16_t>(scratch, u.head_dim));
   else
-    backward_unit<float>(u, scratch);
+    rows_outside(u, BackwardTiles<uint16_t>(scratch, u.head_dim));
 }

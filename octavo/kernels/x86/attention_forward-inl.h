@@ -130,6 +130,9 @@ uint32_t forward_tile(const AttentionUnit& u, void* memory) {
       widen_row(static_cast<const T*>(u.k) + (j0 + j) * u.k_stride, width, 1.0f, t.k + j * padded);
       widen_row(static_cast<const T*>(u.v) + (j0 + j) * u.v_stride, width, 1.0f, t.v + j * padded);
     }
+    const int64_t next = j0 + keys, last = smaller(end, next + kKeyTile);
+    fetch_keys<T>(u, u.k, u.k_stride, next, last);
+    fetch_keys<T>(u, u.v, u.v_stride, next, last);
     if (seen_by(u, u.first_row) >= j0 + keys)
       whole_tile(t, rows, keys, width);
     else

@@ -30,48 +30,6 @@ struct ForwardTile {
         seen(reinterpret_cast<int32_t*>(scratch.floats(kAmxRowTile))) {}
 };
 
-/// Scores of 16 rows to probabilities, as words of two keys. Keys from `most` on no row sees, before `least`
-/// all do; `seen` is how many each does. Both kinds end up as pairs up to `padded`, with zeros.
-void softmax(const ForwardTile& t, int64_t row, float factor, int64_t least_seen, int64_t most, __m512i seen,
-             int64_t padded) {
-  const float* s = t.scores + row % kBlock;
-  __m512i* words = t.p[row % kBlock / 16 * kKeyBlocks].words;
-  const auto sees = [&](int64_t j) {
-    return _mm512_cmplt_epi32_mask(_mm512_set1_epi32(static_cast<int>(j)), seen);
-  };
-
-  const F32 lowest = splat(-FLT_MAX);
-  F32 tops[4] = {lowest, lowest, lowest, lowest};  // chains that hide the latency
-  int64_t j = 0;
-  for (; j + 4 <= least_seen; j += 4)
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) tops[i] = max(load(s + (j + i) * kBlock), tops[i]);
-  for (; j < most; ++j) tops[0].v = _mm512_mask_max_ps(tops[0].v, sees(j), load(s + j * kBlock).v, tops[0].v);
-  const F32 highest = max(max(tops[0], tops[1]), max(tops[2], tops[3]));
-  const F32 old_top = load(t.top + row), top = max(highest * splat(factor), old_top);
-
-  F32 total = zero();
-  const __m512i interleave =
-      _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
-                        0x180008, 0x190009, 0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
-  const auto pair = [&](int64_t at, __mmask16 used, __mmask16 next_used) OCTAVO_LAMBDA {
-    const auto exponent = [&](int64_t key) OCTAVO_LAMBDA {
-      return _mm512_fmsub_ps(load(s + key * kBlock).v, _mm512_set1_ps(factor), top.v);
-    };
-    const F32 a{power_of_2(exponent(at), used)}, b{power_of_2(exponent(at + 1), next_used)};
-    total = total + (a + b);
-    words[at / 2] = _mm512_permutexvar_epi16(interleave, narrow(a, b));
-  };
-  for (j = 0; j + 2 <= least_seen; j += 2) pair(j, 0xffff, 0xffff);
-  for (; j < most; j += 2) pair(j, sees(j), sees(j + 1));
-  for (; j < padded; j += 2) words[j / 2] = _mm512_setzero_si512();
-
-  const F32 decay{power_of_2((old_top - top).v, 0xffff)};
-  store(t.top + row, top);
-  store(t.decay + row, decay);
-  store(t.total + row, fma(load(t.total + row), decay, total));
-}
-
 /// What the block of 32 rows at r gets from keys [j0, j0 + keys).
 void row_block(const AttentionUnit& u, const ForwardTile& t, int64_t r, int64_t rows, int64_t j0,
                int64_t keys) {
@@ -88,7 +46,9 @@ void row_block(const AttentionUnit& u, const ForwardTile& t, int64_t r, int64_t 
   for (int64_t row = r; row < r + kBlock; row += kLanes) {
     const __m512i left =
         _mm512_sub_epi32(_mm512_loadu_si512(t.seen + row), _mm512_set1_epi32(static_cast<int>(j0)));
-    softmax(t, row, u.scale * 1.44269504f, seen_here(row), seen_here(row + kLanes - 1), left, padded);
+    softmax_columns(t.scores + row % kBlock, kBlock, t.p[row % kBlock / 16 * kKeyBlocks].words, 1,
+                    t.top + row, t.total + row, t.decay + row, u.scale * 1.44269504f, seen_here(row),
+                    seen_here(row + kLanes - 1), left, padded);
   }
 
   float* out = t.out + r * blocks * kBlock;

@@ -3,35 +3,17 @@
 // follow each other along the sum. A left operand has 16 of its rows by 32 terms, a right one 32 terms by 16
 // of its columns. Scores are computed as [key][row], so that lanes are rows and no sum runs across a vector.
 #pragma once
-#include <float.h>
-#include <math.h>
-#include <string.h>
-
-#include "octavo/kernels/attention_variants.h"
-// Only its transpose and its reader of BF16 are used here.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#include "octavo/kernels/x86/gemm_read_bf16.h"
-#pragma GCC diagnostic pop
+#include "octavo/kernels/x86/attention_bf16_avx512.h"
 #include "octavo/kernels/x86/gemm_tiles_amx.h"
-#include "octavo/kernels/x86/simd_avx512.h"
-
-#define OCTAVO_LAMBDA __attribute__((always_inline))
 
 namespace octavo::avx512 {
 namespace {
 
-#include "octavo/kernels/x86/attention-inl.h"
-
-/// Everything is padded to blocks of two tiles.
-constexpr int64_t kBlock = 32;
+static_assert(kBlock == 32, "two tiles");
 
 struct alignas(64) Tile {
   __m512i words[16];
 };
-
-inline int64_t blocks_of(int64_t n) { return ceil_div(n, kBlock); }
-inline int64_t padded_to_blocks(int64_t n) { return blocks_of(n) * kBlock; }
 
 inline Tile* take_tiles(Scratch& scratch, int64_t count) {
   return reinterpret_cast<Tile*>(scratch.floats(count * static_cast<int64_t>(sizeof(Tile) / sizeof(float))));
@@ -67,47 +49,6 @@ inline void multiply_tiles(const Tile* a, int64_t a_next, const Tile* b, int64_t
   _tile_stored(1, sum + 16, line);
   _tile_stored(2, sum + 16 * stride, line);
   _tile_stored(3, sum + 16 * stride + 16, line);
-}
-
-/// Rows of a BF16 matrix that are tokens, or query heads stacked as in AttentionUnit. Past `count` there are
-/// none.
-template <class T>
-struct Rows {
-  T* base;
-  int64_t stride, group, head_dim, first, count;
-
-  /// Pointers to rows r to r + n, or null. Without a division for each row: it takes as long as copying one.
-  void find(int64_t r, int64_t n, T** row) const {
-    int64_t token = (first + r) / group, head = (first + r) % group;
-    for (int64_t i = 0; i < n; ++i) {
-      row[i] = r + i < count ? base + token * stride + head * head_dim : nullptr;
-      if (++head == group) {
-        head = 0;
-        ++token;
-      }
-    }
-  }
-};
-
-template <class T, class P>
-Rows<T> query_rows(const AttentionUnit& u, P* base, int64_t stride, int64_t first, int64_t count) {
-  return {static_cast<T*>(base), stride, u.group, u.head_dim, first, count};
-}
-inline Rows<const uint16_t> key_rows(const AttentionUnit& u, const void* base, int64_t stride, int64_t first,
-                                     int64_t count) {
-  return {static_cast<const uint16_t*>(base), stride, 1, u.head_dim, first, count};
-}
-
-/// How many keys each row sees, up to the end of the last block; rows that do not exist see none.
-inline void count_seen(const AttentionUnit& u, int64_t first, int64_t count, int32_t* seen) {
-  int64_t head = first % u.group, keys = seen_by(u, first);
-  for (int64_t i = 0; i < padded_to_blocks(count); ++i) {
-    seen[i] = i < count ? static_cast<int32_t>(keys) : 0;
-    if (++head == u.group) {
-      head = 0;
-      ++keys;
-    }
-  }
 }
 
 /// Tiles [16 rows][32 of head_dim], those of a row side by side; transposed, a right operand whose columns
@@ -158,43 +99,6 @@ void pack_pairs(const Rows<const uint16_t>& x, int64_t next, Tile* out) {
       }
     }
   }
-}
-
-/// 2^t in the lanes of `used` to 3e-6, far below the rounding to BF16 that follows, and exactly 1 for 0. 0 in
-/// the others and below -126, where results would be subnormal. t = n + f with n = floor(t), which SCALEF
-/// takes itself.
-OCTAVO_SIMD __m512 power_of_2(__m512 t, __mmask16 used) {
-  const __m512 f = _mm512_reduce_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  const F32 p = polynomial(F32{f}, 1.342668553e-2f, 5.224247220e-2f, 0.2412802057f, 0.6930448448f, 1.0f);
-  // Not less: NaN stays.
-  const __mmask16 normal = _mm512_mask_cmp_ps_mask(used, t, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
-  return _mm512_maskz_scalef_ps(normal, p.v, t);
-}
-
-/// Both as BF16, those of `low` first.
-OCTAVO_SIMD __m512i narrow(F32 low, F32 high) {
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v));
-}
-
-/// 16 columns of 16 numbers, `stride` apart, each times factor[column]: column c goes to row[c] + d as BF16
-/// as far as head_dim goes, unless that is null. Returns the larger of amax and the magnitudes stored, lane
-/// by lane.
-inline U32 store_columns(const float* x, int64_t stride, F32 factor, uint16_t* const* row, int64_t d,
-                         int64_t head_dim, U32 amax) {
-  __m512i v[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) v[i] = bits(load(x + i * stride) * factor).v;
-  transpose16(v);
-  for (int i = 0; i < 16; ++i) {
-    if (!row[i]) continue;
-    const U32 codes = bf16_codes(from_bits(U32{v[i]}));
-    if (head_dim - d >= kLanes)
-      store_low_half(row[i] + d, codes);
-    else
-      store_low_half(row[i] + d, codes, First(head_dim - d));
-    amax = max(amax, magnitude(from_bits(codes << 16)));
-  }
-  return amax;
 }
 
 }  // namespace
