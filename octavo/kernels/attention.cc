@@ -22,10 +22,8 @@ struct Entry {
 };
 const Entry kVariants[] = {
 #if defined(OCTAVO_HAVE_X86_KERNELS)
-    {"amx", Isa::amx, kAttentionAmx},
-    {"avx512bf16", Isa::avx512bf16, kAttentionAvx512Bf16},
-    {"avx512", Isa::avx512, kAttentionAvx512},
-    {"avx2", Isa::avx2, kAttentionAvx2},
+    {"amx", Isa::amx, kAttentionAmx},          {"avx512bf16", Isa::avx512bf16, kAttentionAvx512Bf16},
+    {"avx512", Isa::avx512, kAttentionAvx512}, {"avx2", Isa::avx2, kAttentionAvx2},
 #endif
     {"ref", Isa::scalar, kAttentionRef},
 };
