@@ -61,14 +61,16 @@ void bench_attention_of(const AttentionOptions& o, const AttentionShape& s, Form
   const std::string variant = attention_variant(s, format), shape = to_string(s);
   PeakKind unit = PeakKind::fma_fp32;
   const bool known = gemm_peak_kind(variant, unit);  // kernels of a name run on the same unit
+  PeakMeter peak(unit, pool);
   for (const std::string& pass : split_list(o.passes)) {
     if (pass != "forward" && pass != "backward")
       fail_usage(fmt::format("--passes: '{}' is unknown, expected forward or backward", pass));
     const bool is_forward = pass == "forward";
-    const double before = known ? peak_flops(unit, pool) : 0;
-    const BenchTiming time = is_forward ? bench_measure(o.reps, forward) : bench_measure(o.reps, backward);
-    const double peak = known ? std::max(before, peak_flops(unit, pool)) : 0;
-    const double rate = (is_forward ? attention_forward_flops(s) : attention_backward_flops(s)) / time.median;
+    const double work = is_forward ? attention_forward_flops(s) : attention_backward_flops(s);
+    const BenchTiming time = bench_against(
+        o.reps, work, [&] { return known ? peak.now() : 0; },
+        is_forward ? std::function<void()>(forward) : std::function<void()>(backward));
+    const double rate = work / time.median;
     nlohmann::ordered_json j{{"bench", "attention"},
                              {"shape", shape},
                              {"pass", pass},
@@ -76,17 +78,17 @@ void bench_attention_of(const AttentionOptions& o, const AttentionShape& s, Form
                              {"variant", variant},
                              {"threads", pool.size()},
                              {"gflops", rate / 1e9},
-                             {"unit", known ? to_string(unit) : "none"},
-                             {"peak_gflops", peak / 1e9},
-                             {"ratio_to_peak", peak > 0 ? rate / peak : 0},
+                             {"peak", known ? to_string(unit) : "none"},
+                             {"peak_gflops", time.limit / 1e9},
+                             {"ratio_to_peak", time.ratio},
                              {"median_ms", time.median * 1e3},
                              {"spread", time.spread}};
-    bench_emit(
-        o, j,
-        fmt::format(
-            "{:<20} {:<8} {:<4} {:<10} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f})  {:.3f} ms ±{:.0f} %", shape,
-            pass, to_string(format), variant, rate / 1e9, peak > 0 ? 100 * rate / peak : 0,
-            known ? to_string(unit) : "no known unit", peak / 1e9, time.median * 1e3, 50 * time.spread));
+    bench_emit(o, j,
+               fmt::format(
+                   "{:<20} {:<8} {:<4} {:<10} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f})  {:.3f} ms ±{:.0f} %",
+                   shape, pass, to_string(format), variant, rate / 1e9, 100 * time.ratio,
+                   known ? to_string(unit) : "no known unit", time.limit / 1e9, time.median * 1e3,
+                   50 * time.spread));
   }
 }
 
