@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the figures of the README from run directories. Python's standard library only.
+"""Draws the figures of the documents from run directories and benchmarks. Python's standard library only.
 
-    docs/figures.py loss   docs/images/loss.svg   runs/fp32 runs/bf16 runs/fp8-amax
-    docs/figures.py scales docs/images/scales.svg runs/fp8-amax
+    docs/figures.py loss     docs/images/loss.svg     runs/fp32 runs/bf16 runs/fp8-amax
+    docs/figures.py scales   docs/images/scales.svg   runs/fp8-amax
+    docs/figures.py roofline docs/images/roofline.svg bench.jsonl
 
 loss: training loss of every run and, below, its distance to the first one. scales: the exponent of every scale over
-the steps. Colours are chosen to be readable on a light and on a dark page; there is no background.
+the steps. roofline: what `octavo bench ... --json` printed, as speed over work per byte. Colours are chosen to be readable on a light and on a dark page; there is no background.
 """
 import argparse
 import html
 import json
+import math
 import pathlib
+import re
 import sys
 
 TEXT, GRID = "#768390", "#76839055"
@@ -55,6 +58,9 @@ class Svg:
 
     def rect(self, x, y, width, height, colour):
         self.parts.append(f'<rect x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}" fill="{colour}"/>')
+
+    def circle(self, x, y, radius, colour):
+        self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}" fill-opacity="0.85"/>')
 
     def save(self, path):
         path.write_text("\n".join(self.parts) + "\n</svg>\n", encoding="utf-8")
@@ -196,16 +202,73 @@ def draw_scales(out, run):
     svg.save(out)
 
 
+SIZES = {"fp32": 4, "bf16": 2}  # others are one byte
+
+
+def point_of(line):
+    """(name, operations a byte, GFLOP/s) of one line of a benchmark. Bytes are those of operands and results, each once."""
+    kind = line["bench"]
+    if kind == "gemm":
+        m, n, k = map(int, line["shape"].split("x"))
+        a, b = (SIZES.get(t, 1) for t in line["types"].split("x"))
+        return f"gemm {line['types']}", 2 * m * n * k / (m * k * a + n * k * b + 4 * m * n), line["gflops"]
+    if kind == "gemv":
+        n, k = map(int, line["shape"].split("x"))
+        intensity = 2 * line["batch"] / SIZES.get(line["types"], 1)
+        return f"gemv {line['types']}", intensity, intensity * line["gbytes"]
+    if kind == "attention":
+        b, h, kv, t, d = map(int, re.fullmatch(r"b(\d+)h(\d+)k(\d+)t(\d+)d(\d+)", line["shape"]).groups())
+        products, matrices = (2, 2 * h + 2 * kv) if line["pass"] == "forward" else (5, 4 * h + 4 * kv)
+        flops = products * b * h * t * (t + 1) * d
+        return f"attention {line['pass']}", flops / (b * t * matrices * d * SIZES[line["types"]]), line["gflops"]
+    return None
+
+
+def draw_roofline(out, file):
+    lines = lines_of(file)
+    points = [p for p in map(point_of, lines) if p]
+    peaks = {line["peak"]: line["peak_gflops"] for line in lines if line.get("peak_gflops")}
+    dram = max(line["dram_gbytes"] for line in lines if "dram_gbytes" in line)
+    top_peak = max(peaks.values())
+    svg = Svg(760, 400, "Roofline: kernels against the peaks of the machine")
+    x_range, y_range = (-0.5, math.log2(2 * max(x for _, x, _ in points))), (5, math.log2(top_peak) + 0.7)
+    panel = Panel(svg, (64, 40, 500, 300), x_range, y_range)
+    svg.text(64, 22, "GFLOP/s over operations a byte of operands and results (2 threads, both axes logarithmic)", weight="bold")
+    for exponent in range(math.ceil(y_range[0]), int(y_range[1]) + 1):
+        svg.line(64, panel.y(exponent), 564, panel.y(exponent))
+        svg.text(58, panel.y(exponent) + 4, str(2 ** exponent), "end", 11)
+    for exponent in range(0, int(x_range[1]) + 1, 2):
+        svg.text(panel.x(exponent), 358, str(2 ** exponent), "middle", 11)
+    for name, peak in peaks.items():
+        ridge = math.log2(peak / dram)
+        panel.curve([(ridge, math.log2(peak)), (x_range[1], math.log2(peak))], TEXT)
+        svg.text(564, panel.y(math.log2(peak)) - 5, f"{name} {peak:.0f}", "end", 11)
+    start = max(x_range[0], y_range[0] - math.log2(dram))
+    panel.curve([(start, start + math.log2(dram)), (math.log2(top_peak / dram), math.log2(top_peak))], TEXT)
+    svg.text(panel.x(1.7), panel.y(2.1 + math.log2(dram)), f"memory {dram:.0f} GB/s", "end", 11)
+    names = sorted({name for name, _, _ in points})
+    for i, name in enumerate(names):
+        colour = LINES[i % len(LINES)] if i < len(LINES) else "#d1408d"
+        for other, x, y in points:
+            if other == name:
+                svg.circle(panel.x(math.log2(x)), panel.y(math.log2(y)), 4, colour)
+        svg.circle(586, 60 + 22 * i, 4, colour)
+        svg.text(596, 64 + 22 * i, name)
+    svg.save(out)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=["loss", "scales"])
+    parser.add_argument("figure", choices=["loss", "scales", "roofline"])
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("runs", type=pathlib.Path, nargs="+")
+    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="run directories; for roofline a file of JSON lines")
     args = parser.parse_args()
     if args.figure == "loss":
         draw_loss(args.out, args.runs)
-    else:
+    elif args.figure == "scales":
         draw_scales(args.out, args.runs[0])
+    else:
+        draw_roofline(args.out, args.runs[0])
 
 
 if __name__ == "__main__":
