@@ -171,55 +171,6 @@ inline __attribute__((always_inline)) void along16_by_words(const Reader& reader
   transpose16(v[0]);
 }
 
-/// What the tiles to come will read, asked for while this one multiplies: its rows of A go to L1, some lines
-/// of the panel of B after this one to L2.
-struct TileAhead {
-  const int32_t* a;
-  const char* b;
-  int64_t b_lines;  ///< for each 16 words
-  char* c;          ///< where the sums will be stored, or null
-  int64_t c_stride, c_bytes;
-};
-
-/// R rows by 64 columns over all words of a panel pair. Sums start from `from` (null: zero) and end in `to`.
-template <class Dot, int R>
-void multiply_tile(const int32_t* a, const int32_t* b, const float* from, int64_t from_stride, float* to,
-                   int64_t to_stride, int64_t words, TileAhead ahead) {
-  constexpr int V = 4;
-  __m512 acc[R][V];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v)
-      acc[r][v] = from ? _mm512_load_ps(from + r * from_stride + 16 * v) : _mm512_setzero_ps();
-  if (ahead.c)
-    for (int r = 0; r < R; ++r)
-      for (int64_t i = 0; i < ahead.c_bytes; i += 64) __builtin_prefetch(ahead.c + r * ahead.c_stride + i, 1);
-  for (int64_t w0 = 0; w0 < words; w0 += 16) {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-      _mm_prefetch(reinterpret_cast<const char*>(ahead.a + r * words + w0), _MM_HINT_T0);
-    for (int64_t i = 0; i < ahead.b_lines; ++i, ahead.b += 64) _mm_prefetch(ahead.b, _MM_HINT_T1);
-#pragma GCC unroll 4
-    for (int64_t w = w0; w < w0 + 16; ++w) {
-      __m512i bv[V];
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) bv[v] = _mm512_load_si512(b + 16 * v);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        const __m512i av = _mm512_set1_epi32(a[r * words + w]);
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] = Dot::run(acc[r][v], av, bv[v]);
-      }
-      b += 16 * V;
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) _mm512_store_ps(to + r * to_stride + 16 * v, acc[r][v]);
-}
-
 inline __m512 widen_bf16(__m256i x) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
 }
@@ -302,44 +253,130 @@ inline GemmStore store_at(const GemmStore& whole, int64_t m, int64_t n, int64_t 
   return s;
 }
 
-/// All tiles of a block, 6 x 64. With the last step over k the sums go to their epilogue through L1 and never
-/// to memory: at k = 768 writing and reading them again cost 4 % of the time.
+/// What the tiles to come will read, asked for while this one multiplies: its rows of A go to L1, some lines
+/// of the panel of B after this one to L2.
+struct TileAhead {
+  const int32_t* a;
+  const char* b;
+  int64_t b_lines;  ///< for each 16 words
+};
+
+/// The epilogue of a tile that is whole in n and has one scale: from registers to C.
+struct TileStore {
+  char* c;
+  int64_t c_stride;  ///< bytes
+  float factor;
+  const float* bias;
+  bool c_is_bf16, accumulate;
+};
+
+constexpr int64_t kTileRows = 6, kTileColumns = 64;
+
+/// R rows by 64 columns over all words of a panel pair. Sums start from `from` (null: zero) and end in
+/// `store` or, without it, in `to`.
+template <class Dot, int R>
+void multiply_tile(const int32_t* a, const int32_t* b, const float* from, int64_t from_stride, float* to,
+                   int64_t to_stride, int64_t words, TileAhead ahead, const TileStore* store) {
+  constexpr int V = 4;
+  __m512 acc[R][V];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v)
+      acc[r][v] = from ? _mm512_load_ps(from + r * from_stride + 16 * v) : _mm512_setzero_ps();
+  if (store)
+    for (int r = 0; r < R; ++r)
+      for (int64_t i = 0; i < kTileColumns * (store->c_is_bf16 ? 2 : 4); i += 64)
+        __builtin_prefetch(store->c + r * store->c_stride + i, 1);
+  for (int64_t w0 = 0; w0 < words; w0 += 16) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+      _mm_prefetch(reinterpret_cast<const char*>(ahead.a + r * words + w0), _MM_HINT_T0);
+    for (int64_t i = 0; i < ahead.b_lines; ++i, ahead.b += 64) _mm_prefetch(ahead.b, _MM_HINT_T1);
+#pragma GCC unroll 4
+    for (int64_t w = w0; w < w0 + 16; ++w) {
+      __m512i bv[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) bv[v] = _mm512_load_si512(b + 16 * v);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const __m512i av = _mm512_set1_epi32(a[r * words + w]);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) acc[r][v] = Dot::run(acc[r][v], av, bv[v]);
+      }
+      b += 16 * V;
+    }
+  }
+  if (!store) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) _mm512_store_ps(to + r * to_stride + 16 * v, acc[r][v]);
+    return;
+  }
+  const TileStore s = *store;
+  const __m512 factor = _mm512_set1_ps(s.factor);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const __m512 x = _mm512_mul_ps(acc[r][v], factor);
+      const float* bias = s.bias ? s.bias + 16 * v : nullptr;
+      if (s.c_is_bf16)
+        store_vector<true, true>(x, s.c + r * s.c_stride + 32 * v, bias, s.accumulate, 0xffff);
+      else
+        store_vector<false, true>(x, s.c + r * s.c_stride + 64 * v, bias, s.accumulate, 0xffff);
+    }
+}
+
+/// All tiles of a block. With the last step over k the sums go to C from the registers, or through L1 at the
+/// right edge and with scales per row or column. At k = 768 writing them to memory and reading them again
+/// cost 4 % of the time.
 template <class Dot, int kPerWord>
 void multiply_block(const GemmMultiply& g) {
-  using Tile =
-      void (*)(const int32_t*, const int32_t*, const float*, int64_t, float*, int64_t, int64_t, TileAhead);
+  using Tile = void (*)(const int32_t*, const int32_t*, const float*, int64_t, float*, int64_t, int64_t,
+                        TileAhead, const TileStore*);
   constexpr Tile kTiles[] = {multiply_tile<Dot, 1>, multiply_tile<Dot, 2>, multiply_tile<Dot, 3>,
                              multiply_tile<Dot, 4>, multiply_tile<Dot, 5>, multiply_tile<Dot, 6>};
-  constexpr int64_t kRows = 6, kColumns = 64;
-  const int64_t words = g.k / kPerWord, tiles = (g.m + kRows - 1) / kRows;
+  const int64_t words = g.k / kPerWord, tiles = (g.m + kTileRows - 1) / kTileRows;
   const int32_t* const a0 = static_cast<const int32_t*>(g.a);
-  alignas(64) float done[kRows * kColumns];
-  for (int64_t n = 0; n < g.n; n += kColumns) {
+  const GemmStore* const store = g.store;
+  const bool one_scale =
+      store && !(store->scale_a && store->scale_a_per_row) && !(store->scale_b && store->scale_b_per_row);
+  TileStore direct{};
+  if (one_scale) {
+    const float scale_a = store->alpha * (store->scale_a ? store->scale_a[0] : 1.0f);
+    const int64_t size = store->c_is_bf16 ? 2 : 4;
+    direct = {static_cast<char*>(store->c),
+              store->c_stride * size,
+              scale_a * (store->scale_b ? store->scale_b[0] : 1.0f),
+              store->bias,
+              store->c_is_bf16,
+              store->accumulate};
+  }
+  alignas(64) float done[kTileRows * kTileColumns];
+  for (int64_t n = 0; n < g.n; n += kTileColumns) {
     const int32_t* b = static_cast<const int32_t*>(g.b) + n * words;
-    TileAhead ahead{nullptr,
-                    reinterpret_cast<const char*>(b + kColumns * words),
-                    least(8, (kColumns + tiles - 1) / tiles),
-                    nullptr,
-                    0,
-                    0};
-    const int64_t size = g.store && g.store->c_is_bf16 ? 2 : 4;
-    for (int64_t m = 0; m < g.m; m += kRows) {
+    TileAhead ahead{nullptr, reinterpret_cast<const char*>(b + kTileColumns * words),
+                    least(8, (kTileColumns + tiles - 1) / tiles)};
+    const bool from_registers = one_scale && n + kTileColumns <= store->n;
+    for (int64_t m = 0; m < g.m; m += kTileRows) {
       const int32_t* a = a0 + m * words;
-      ahead.a = m + kRows < g.m ? a + kRows * words : a0;
+      ahead.a = m + kTileRows < g.m ? a + kTileRows * words : a0;
       float* sum = g.sum + m * g.sum_stride + n;
-      const float* from = g.first ? nullptr : sum;
-      if (g.store) {
-        ahead.c = static_cast<char*>(g.store->c) + (m * g.store->c_stride + n) * size;
-        ahead.c_stride = g.store->c_stride * size;
-        ahead.c_bytes = kColumns * size;
+      TileStore tile = direct;
+      if (from_registers) {
+        tile.c += m * direct.c_stride + n * (direct.c_is_bf16 ? 2 : 4);
+        if (tile.bias) tile.bias += n;
       }
-      kTiles[least(g.m - m, kRows) - 1](a, b, from, g.sum_stride, g.store ? done : sum,
-                                        g.store ? kColumns : g.sum_stride, words, ahead);
+      kTiles[least(g.m - m, kTileRows) - 1](a, b, g.first ? nullptr : sum, g.sum_stride, store ? done : sum,
+                                            store ? kTileColumns : g.sum_stride, words, ahead,
+                                            from_registers ? &tile : nullptr);
       ahead.b += words * 4 * ahead.b_lines;
-      if (!g.store) continue;
-      GemmStore s = store_at(*g.store, m, n, kRows, kColumns);
+      if (!store || from_registers) continue;
+      GemmStore s = store_at(*store, m, n, kTileRows, kTileColumns);
       s.sum = done;
-      s.sum_stride = kColumns;
+      s.sum_stride = kTileColumns;
       store_block(s);
     }
   }
