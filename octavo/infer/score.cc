@@ -27,19 +27,19 @@ SplitTokens split_tokens(const Tokenizer& tokenizer, std::string_view context, s
     tokenizer.encode_to(continuation, false, split.tokens);
     split.scored = static_cast<int64_t>(split.tokens.size()) - 1;
   } else {
-    const std::string_view trimmed = strip_end(context);
-    const std::string whole = std::string(context) + std::string(continuation);
-    split.tokens = tokenizer.encode(whole, tokenizer.adds_bos());
-    const std::vector<int32_t> alone = tokenizer.encode(trimmed, tokenizer.adds_bos());
-    size_t before = alone.size();
-    if (before >= split.tokens.size()) {
-      // The continuation made the context's last tokens fewer and longer: what they share is the context.
-      const auto [own, other] =
-          std::mismatch(alone.begin(), alone.end(), split.tokens.begin(), split.tokens.end());
-      before = static_cast<size_t>(own - alone.begin());
+    const std::vector<int32_t> whole =
+        tokenizer.encode(std::string(context) + std::string(continuation), tokenizer.adds_bos());
+    split.tokens = tokenizer.encode(strip_end(context), tokenizer.adds_bos());
+    if (split.tokens.size() >= whole.size()) {
+      // A tokenizer that joins the two, in fewer tokens: what both encodings begin with is the context.
+      const auto [alone, unused] =
+          std::mismatch(split.tokens.begin(), split.tokens.end(), whole.begin(), whole.end());
+      split.tokens.erase(alone, split.tokens.end());
     }
+    const size_t before = split.tokens.size();
     if (before == 0) fail_data(fmt::format("{}: the context has no tokens of its own", place));
-    split.scored = static_cast<int64_t>(split.tokens.size() - before);
+    split.tokens.insert(split.tokens.end(), whole.begin() + static_cast<std::ptrdiff_t>(before), whole.end());
+    split.scored = static_cast<int64_t>(whole.size() - before);
   }
   if (split.scored < 1)
     fail_data(fmt::format("{}: the continuation \"{}\" has no tokens of its own", place, continuation));

@@ -18,13 +18,14 @@ struct SplitTokens {
   int64_t scored = 0;
 };
 
-/// As lm-evaluation-harness tokenizes: spaces at the end of the context move to the continuation; context +
-/// continuation are encoded as one text, whose first tokens, as many as the context alone has, are the
-/// context. Where that leaves nothing, since a tokenizer joined the two (the harness stops there), the
-/// context is what both encodings begin with. An empty context is the BOS token, or EOS without one. When
-/// more than `longest` + 1 tokens come out, the first ones are dropped. Throws bad_data, beginning with
-/// `place`, when the continuation has no tokens of its own or more than `longest`, or when there is neither
-/// context nor BOS nor EOS.
+/// As lm-evaluation-harness tokenizes: spaces at the end of the context move to the continuation. The context
+/// is encoded alone; the continuation is what the encoding of both together has behind as many tokens as the
+/// context has. (A tokenizer that joins them may encode the end of the context differently there; that end is
+/// then not quite what was scored before.) Where nothing is left behind them, the harness stops; here the
+/// context is then what both encodings begin with. An empty context is the BOS token, or EOS without one.
+/// When more than `longest` + 1 tokens come out, the first ones are dropped. Throws bad_data, beginning with
+/// `place`, when the continuation has no tokens or more than `longest`, or when there is neither context nor
+/// BOS nor EOS.
 SplitTokens split_tokens(const Tokenizer& tokenizer, std::string_view context, std::string_view continuation,
                          int64_t longest, std::string_view place);
 
