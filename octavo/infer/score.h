@@ -47,10 +47,10 @@ struct Score {
 std::vector<std::vector<size_t>> batches_by_length(std::span<const int64_t> lengths, int64_t batch);
 
 /// Scores in the order of the requests, with model.limits().batch sequences in a pass. Requests that read the
-/// same tokens share one sequence. `progress(done, total)` in requests. The bits depend on the other
-/// sequences of a batch only where the recipe takes a scale from the data of a pass; the same requests and
-/// limits give the same bits. Throws bad_data when a request does not fit the model's limits or vocabulary,
-/// or a logit is not a number.
+/// same tokens share one sequence. `progress(done, total)` in requests. The same requests and limits give the
+/// same bits for any team. Other sequences of a batch change a score where the recipe takes a scale from the
+/// data of a pass; elsewhere only its last bits, since small passes are summed in another order. Throws
+/// bad_data when a request does not fit the model's limits or vocabulary, or a logit is not a number.
 std::vector<Score> score(Transformer& model, std::span<const ScoreRequest> requests,
                          const std::function<void(int64_t done, int64_t total)>& progress = {});
 
