@@ -28,6 +28,10 @@ EvalJson to_json(double a, double b, const Interval& interval) {
   return j;
 }
 
+void print_sides(const Side& a, const Side& b) {
+  fmt::print("a: {} in {}\nb: {} in {}\n", a.model, a.recipe, b.model, b.recipe);
+}
+
 void print_header(const std::string& first, const std::string& rest) {
   fmt::print("{:<16}{:<12}{:>10}{:>10}{:>11}  {:<24}{}\n", first, "metric", "a", "b", "b - a",
              "95 % interval", rest);
@@ -50,6 +54,7 @@ void compare_tasks(const EvalOptions& o, const Side& a, const Side& b, ThreadPoo
   const std::vector<Task> tasks = load_tasks(o);
   const TaskRun run_a = run_tasks(o, a.model, a.recipe, tasks, pool),
                 run_b = run_tasks(o, b.model, b.recipe, tasks, pool);
+  if (!o.json) print_sides(a, b);
   if (!o.json) print_header("task", "gained lost changed  p");
   for (size_t t = 0; t < tasks.size(); ++t) {
     const Task& task = tasks[t];
@@ -127,6 +132,7 @@ void compare_texts(const EvalOptions& o, const Side& a, const Side& b, ThreadPoo
   own["kl"]["max"] = kl.max;
   own["top1_agreement"] = agreement;
   if (o.json) return;
+  if (o.tasks.empty()) print_sides(a, b);
   print_header("text", "");
   print_row("", "loss", mean_a, mean_b, loss, "");
   print_row("", "perplexity", std::exp(mean_a), std::exp(mean_b), perplexity, "");
@@ -150,7 +156,6 @@ void evaluate_pair(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   j["seed"] = o.seed;
   if (!o.tasks.empty()) j["batch"] = o.sequences_a_pass();
   if (o.limit > 0) j["limit"] = o.limit;
-  if (!o.json) fmt::print("a: {} in {}\nb: {} in {}\n", a.model, a.recipe, b.model, b.recipe);
   if (!o.tasks.empty()) compare_tasks(o, a, b, pool, j);
   if (!o.text.empty()) compare_texts(o, a, b, pool, j);
 }
