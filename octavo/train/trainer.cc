@@ -10,6 +10,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
+#include "octavo/base/process.h"
 #include "octavo/base/stopwatch.h"
 #include "octavo/io/checkpoint_dir.h"
 #include "octavo/io/hf_model.h"
@@ -37,6 +38,7 @@ class Trainer {
  private:
   void open(bool resume);
   TrainStart describe() const;
+  void record_facts(const TrainStart& start, bool ended) const;
   /// One linear layer's forward product: which kernel and which unit the run lives on.
   GemmArgs typical_gemm() const;
   uint64_t rounding_seed(int64_t index) const;
@@ -120,6 +122,17 @@ TrainStart Trainer::describe() const {
   start.resumed_from = resumed_from_;
   start.warnings = warnings_;
   return start;
+}
+
+void Trainer::record_facts(const TrainStart& start, bool ended) const {
+  RunFacts facts;
+  facts.model = start.model;
+  facts.parameters = parameter_count(model_config_);
+  facts.gemm_variant = start.gemm_variant;
+  facts.peak_flops = start.peak_flops;
+  facts.memory = start.memory;
+  if (ended) facts.peak_resident = peak_resident_bytes();
+  run_.write_facts(facts);
 }
 
 TrainStart Trainer::plan() {
@@ -307,7 +320,9 @@ void Trainer::checkpoint() {
 
 TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
   open(resume);
-  observer_.start(describe());
+  const TrainStart start = describe();
+  record_facts(start, false);
+  observer_.start(start);
   const Stopwatch watch;
   const int64_t first = state_.step, last = config_.train.steps;
   TrainResult result;
@@ -332,6 +347,7 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
     result.final_directory = config_.out + "/final";
     save_final(result.final_directory, *model_, data_.tokenizer_path());
   }
+  record_facts(start, true);
   result.seconds = watch.seconds();
   return result;
 }
