@@ -40,7 +40,7 @@ function biasGrid(body, shown) {
     kinds.forEach((kind, k) => {
       const place = el('div', {}, el('div', {class: 'chart-title'}, `${name}, ${kind}`));
       grid.append(place);
-      lineChart(place, {height: 158, yLabel: 'scaling bias b', xLabel: '', whole: true, bands: bandsOf(kind), yRange: () => [low - 0.7, high + 0.7]});
+      lineChart(place, {height: 176, yLabel: 'scaling bias b', whole: true, bands: bandsOf(kind), yRange: () => [low - 0.7, high + 0.7]});
     });
   }
 }
