@@ -56,9 +56,9 @@ Json to_json(const TensorRow& row) {
   out["layer"] = row.layer;
   out["scale"] = numbers(row.scale, 4);
   out["amax"] = numbers(row.amax, 3);
-  out["underflow"] = numbers(row.underflow, 3);
-  out["saturation"] = numbers(row.saturation, 3);
-  out["snr"] = numbers(row.snr, 4);
+  out["underflow"] = numbers(row.underflow, 2);
+  out["saturation"] = numbers(row.saturation, 2);
+  out["snr"] = numbers(row.snr, 3);
   out["worst"] = {{"underflow", to_json(row.underflow_worst, 3)},
                   {"saturation", to_json(row.saturation_worst, 3)},
                   {"snr", to_json(row.snr_worst, 4)},

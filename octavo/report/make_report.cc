@@ -117,9 +117,8 @@ size_t choose_baseline(const std::vector<RunReport>& runs) {
 
 ReportLimits limits_for(size_t runs) {
   ReportLimits limits;
-  if (runs <= 3) return limits;
   const auto shared = [&](size_t for_three, size_t least) { return std::max(for_three * 3 / runs, least); };
-  limits.points = shared(limits.points, 50);
+  limits.points = std::min(shared(limits.points, 50), size_t{1000});  // about one a pixel
   limits.band_points = shared(limits.band_points, 20);
   limits.cells = shared(limits.cells, 200);
   limits.histograms = shared(limits.histograms, 50);

@@ -94,7 +94,7 @@ std::string plot_bias(const RunReport& run) {
           (kinds.empty() || kinds.back() != kind))
         kinds.push_back(kind);
   if (kinds.empty()) return "";
-  constexpr double kWidth = 180, kHeight = 110, kColumn = 204, kRow = 150;
+  constexpr double kWidth = 180, kHeight = 110, kColumn = 204, kRow = 160;
   Svg svg(80 + kColumn * static_cast<double>(kinds.size()),
           24 + kRow * static_cast<double>(run.tensors.bands.size()) + 16,
           "Scaling bias b of " + run.label + ", scale = 2^-b: smallest, median and largest over the layers");

@@ -75,11 +75,13 @@ void draw(Svg& svg, const TensorRow& row, const FormatFacts& format, double step
   };
   bars(before, kBefore, 0.85);
   bars(after, kAfter, 0.85);
-  for (const auto& [value, name] :
-       {std::pair{format.min_subnormal, "least"}, {format.min_normal, "least normal"}, {format.max, "max"}}) {
+  const std::pair<double, const char*> marks[] = {
+      {format.min_subnormal, "smallest"}, {format.min_normal, "smallest normal"}, {format.max, "largest"}};
+  for (const auto& [value, name] : marks) {
     const Point p = axes.at(std::log2(value), y.high);
+    const bool behind = value == format.min_normal;  // the smallest is near, on its left
     svg.line(p, {p.x, top + 130}, "#1f2430", 1, "4 3");
-    svg.text({p.x + 3, p.y + 10}, name, {9, Anchor::start, "#1f2430"});
+    svg.text({p.x + (behind ? 3 : -3), p.y + 10}, name, {9, behind ? Anchor::start : Anchor::end, "#1f2430"});
   }
 }
 

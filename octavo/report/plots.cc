@@ -51,6 +51,7 @@ std::string plot_loss(const Report& report) {
     axes.curve(shown, run_colour(report, i));
     axes.dots(report.runs[i].validation, run_colour(report, i));
   }
+  svg.text({64, 20}, "line: training loss, running mean; dots: validation loss", {11});
   legend(svg, report, {430, 46}, true);
   return svg.str();
 }

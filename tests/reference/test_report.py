@@ -30,11 +30,16 @@ def page():
         yield opened
 
 
+# Until what observers and animation frames do is done.
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def show(page, path, dark=False):
     page.problems.clear()
     page.requests.clear()
     page.open(path, dark)
     assert page.run("document.documentElement.dataset.ready") == "true", page.problems
+    page.run(FRAMES)
     return path
 
 
@@ -70,6 +75,9 @@ def test_every_panel_is_drawn(runs, page, tmp_path, dark):
     assert page.run("document.querySelectorAll('#resources .bar').length") == 4
     for canvas in ("#loss canvas", "canvas.heat", "#snr canvas", "#resources canvas"):
         assert painted(page, canvas) > 3, canvas
+    # Every canvas has the resolution it is shown at: nothing is stretched.
+    assert page.run("[...document.querySelectorAll('canvas')].every((c) => Math.abs(c.width - c.clientWidth * devicePixelRatio) <= 1)")
+    assert page.run("[...document.querySelectorAll('.uplot')].every((u) => u.clientWidth <= u.parentElement.clientWidth)")
     assert "undefined" not in page.run("document.body.innerText") and "[object" not in page.run("document.body.innerText")
     assert "NaN" not in page.run("document.body.innerText")
     background = page.run("getComputedStyle(document.body).backgroundColor")
@@ -100,7 +108,8 @@ def test_controls(runs, page, tmp_path):
     x, y = page.run("(() => { const b = document.querySelector('#loss .u-over').getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()")
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x - 5, y=y)
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-    assert page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(document.getElementById('tip').innerText))))").startswith("step ")
+    page.run(FRAMES)
+    assert page.run("document.getElementById('tip').innerText").startswith("step ")
     check_quiet(page, path)
 
 
@@ -109,6 +118,10 @@ def test_widths(runs, page, tmp_path, width):
     page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
     path = show(page, report(runs, ["bf16", "fp8-amax"], tmp_path / "r.html"))
     assert page.run("document.documentElement.scrollWidth") <= width
+    page.call("Emulation.setDeviceMetricsOverride", width=width - 60, height=900, deviceScaleFactor=1, mobile=False)
+    page.run(FRAMES)
+    assert page.run("document.documentElement.scrollWidth") <= width - 60
+    assert page.run("[...document.querySelectorAll('canvas.heat')].every((c) => Math.abs(c.width - c.clientWidth) <= 1)")
     page.call("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
     check_quiet(page, path)
 

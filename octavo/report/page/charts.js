@@ -2,6 +2,30 @@
 // Line charts by uPlot: curves with their own x, bands, points, levels; one tooltip; cursors that move together.
 const charts = [];
 
+// A chart learns its width when its neighbours are there too, and again when that changes. fit(width) draws.
+const fits = new Map();
+const sizes = new ResizeObserver((entries) => {
+  for (const {target} of entries) {
+    const fit = fits.get(target), width = Math.floor(target.clientWidth);
+    if (fit && width > 0 && fit.width !== width) {
+      fit.width = width;
+      fit.draw(width);
+    }
+  }
+});
+function fitWidth(place, draw) {
+  fits.set(place, {draw, width: 0});
+  sizes.observe(place);
+}
+function forgetRemoved() {
+  for (const place of fits.keys()) {
+    if (place.isConnected) continue;
+    sizes.unobserve(place);
+    fits.delete(place);
+  }
+  for (let i = charts.length; i-- > 0;) if (!charts[i].root.isConnected) charts.splice(i, 1)[0].destroy();
+}
+
 function axisText(values) {
   return values.map((v) => (v === null ? '' : Math.abs(v) >= 1e4 ? short(v) : digits(v, 6)));
 }
@@ -91,13 +115,9 @@ function lineChart(body, options) {
     series, bands: uBands, hooks: {setCursor: [tip], draw: [names]},
   }, data, place);
   chart.over.addEventListener('mouseleave', hideTip);
-  charts.push({chart, place});
-  return chart;
+  charts.push(chart);
+  fitWidth(place, (width) => chart.setSize({width: Math.max(120, width), height: options.height || 240}));
 }
-
-addEventListener('resize', () => {
-  for (const {chart, place} of charts) chart.setSize({width: Math.max(120, place.clientWidth), height: chart.height});
-});
 
 /// entries: [{name, colour, shape}]
 function legend(body, entries) {

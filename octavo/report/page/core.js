@@ -138,8 +138,7 @@ const runsWith = (test) => runs.map((run, index) => ({run, index})).filter(({run
 function missing(body, key, some) {
   const reasons = new Set(runs.filter((r) => r.missing[key]).map((r) => r.missing[key]));
   if (some) {
-    const without = runs.filter((r) => r.missing[key]);
-    if (without.length) body.append(el('p', {class: 'note'}, 'Not shown: ', without.map((r, i) => [i ? ' ' : '', el('b', {}, r.name), ' – ', ...sentence(r.missing[key])])));
+    for (const reason of reasons) body.append(el('p', {class: 'note'}, el('b', {}, runs.filter((r) => r.missing[key] === reason).map((r) => r.name).join(', ')), ': ', sentence(reason)));
   } else {
     for (const reason of reasons) hint(body, reason);
   }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A heat map on a canvas: a row a tensor, grouped by kind of layer, a column a logged step, and its colour bar.
-const heatMaps = [];
-
 /// Rows of equal kind, in the document's order: [{kind, rows}].
 function groupsOf(rows) {
   const groups = [];
@@ -12,10 +10,11 @@ function groupsOf(rows) {
   return groups;
 }
 
-/// "0", or "0 q_proj" where a group has several tensors of a layer.
-function rowLabel(row, group) {
-  const several = group.rows.some((r) => r !== row && r.layer === row.layer);
+/// "0", or "0 q_proj" where a group has several tensors of a layer; then, without room for each, only at the first.
+function rowLabel(row, group, room) {
+  const same = group.rows.filter((r) => r.layer === row.layer), several = same.length > 1;
   if (row.layer < 0) return row.short;
+  if (several && !room) return row === same[0] ? String(row.layer) : '';
   return several ? row.layer + ' ' + row.short.split('.').pop() : String(row.layer);
 }
 
@@ -27,13 +26,14 @@ function heatMap(body, options) {
   if (!all.length) return;
   const low = Math.min(...all), high = Math.max(...all);
   const cell = rows.length <= 24 ? 14 : rows.length <= 60 ? 9 : Math.max(3, Math.floor(540 / rows.length));
-  const several = groups.some((g) => g.rows.some((r) => rowLabel(r, g).includes(' ')));
+  const room = cell >= 9;
+  const several = groups.some((g) => g.rows.some((r) => rowLabel(r, g, room).includes(' ')));
   const left = 62 + (several ? 62 : 20), gap = 7, bar = 46;
-  const height = rows.length * cell + (groups.length - 1) * gap + 20 + bar;
+  const height = rows.length * cell + (groups.length - 1) * gap + 23 + bar;
   const canvas = el('canvas', {class: 'heat', role: 'img', 'aria-label': options.label});
   body.append(canvas);
   const tops = new Map();
-  let top = 0;
+  let top = 3;
   for (const group of groups) {
     for (const row of group.rows) {
       tops.set(row, top);
@@ -43,11 +43,12 @@ function heatMap(body, options) {
   }
   top -= gap;
 
-  const draw = () => {
-    const width = Math.max(160, canvas.clientWidth), ratio = devicePixelRatio || 1;
+  canvas.style.height = height + 'px';
+
+  const draw = (canvasWidth) => {
+    const width = Math.max(160, canvasWidth), ratio = devicePixelRatio || 1;
     canvas.width = width * ratio;
     canvas.height = height * ratio;
-    canvas.style.height = height + 'px';
     const g = canvas.getContext('2d');
     g.scale(ratio, ratio);
     const text = css('--text'), faint = css('--faint'), across = width - left;
@@ -64,8 +65,9 @@ function heatMap(body, options) {
       for (const row of group.rows) {
         const y = tops.get(row), values = options.values(row);
         g.fillStyle = faint;
-        if (y >= free) {
-          g.fillText(rowLabel(row, group), left - 6, y + cell / 2);
+        const label = rowLabel(row, group, room);
+        if (label && y >= free) {
+          g.fillText(label, left - 6, y + cell / 2);
           free = y + 11;
         }
         // Equal neighbours in one piece: seams between cells would show as stripes.
@@ -123,8 +125,5 @@ function heatMap(body, options) {
     const hit = find(event);
     if (hit && options.pick) options.pick(hit.row, hit.column);
   });
-  heatMaps.push(draw);
-  draw();
+  fitWidth(canvas, draw);
 }
-
-addEventListener('resize', () => heatMaps.forEach((draw) => draw()));

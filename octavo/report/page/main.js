@@ -12,18 +12,12 @@ function drawPanel(panel) {
 }
 
 function redraw(id) {
-  // Charts of sections that left the page must not be resized any more.
   drawPanel(panels.find((p) => p.id === id));
-  for (let i = charts.length; i-- > 0;) {
-    if (charts[i].place.isConnected) continue;
-    charts[i].chart.destroy();
-    charts.splice(i, 1);
-  }
+  forgetRemoved();
 }
 
 function drawAll() {
   const at = scrollY;
-  heatMaps.length = 0;
   for (const panel of panels) redraw(panel.id);
   scrollTo({top: at, behavior: 'instant'});
 }
