@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 
@@ -61,6 +62,7 @@ class Line {
   std::string source_;
 };
 
+constexpr float kLargestExponent = 150;
 constexpr int64_t kLastStep = int64_t{1} << 53;  // whole numbers of a browser end there
 
 /// Calls `take` for every line. A last line without its end was being written when the run stopped: it is
@@ -149,6 +151,8 @@ void read_tensors(const std::string& path, RunData& run) {
     if (static_cast<size_t>(record.id) == run.tensor_ids.size()) run.tensor_ids.push_back(id);
     record.amax = line.small("amax");
     record.scale_exponent = line.small("scale_exponent");
+    if (std::fabs(record.scale_exponent) > kLargestExponent)
+      line.fail("scale_exponent", *line.find("scale_exponent"), "a power of two of FP32, -150 to 150");
     record.underflow = line.small("underflow");
     record.saturation = line.small("saturation");
     record.snr_db = line.small("snr_db");

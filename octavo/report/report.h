@@ -16,10 +16,10 @@ namespace octavo {
 
 /// How much of each of three runs is kept, so that their page stays below 2 MB.
 struct ReportLimits {
-  size_t points = 800;      ///< of a curve
+  size_t points = 800;       ///< of a curve
   size_t band_points = 200;  ///< of a band
   size_t cells = 9000;       ///< tensors x logged steps of the heat maps
-  size_t histograms = 800;  ///< tensors x logged steps
+  size_t histograms = 800;   ///< tensors x logged steps
 };
 /// The limits for each of `runs` runs.
 ReportLimits limits_for(size_t runs);

@@ -46,8 +46,10 @@ std::vector<double> nice_ticks(const Range& range, int count) {
   double step = power;
   for (const double factor : {2.0, 5.0, 10.0})
     if (length / step > count * 1.3) step = power * factor;
-  for (double i = std::ceil(range.low / step - 1e-9); i * step <= range.high + step * 1e-9; ++i)
-    out.push_back(i * step);
+  const double first = std::ceil(range.low / step - 1e-9);
+  // Counted: far from zero adding one step may change nothing.
+  for (int i = 0; i < 4 * count && (first + i) * step <= range.high + step * 1e-9; ++i)
+    out.push_back((first + i) * step);
   return out;
 }
 

@@ -145,6 +145,13 @@ def test_missing_data_says_what_to_do(runs, page, tmp_path):
     assert "--profile" in page.run("document.querySelector('#resources').textContent")
     check_quiet(page, path)
 
+    # As an evaluation would write them: one step only.
+    (old / "tensors.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines if line["step"] == 1))
+    path = show(page, report(tmp_path, ["old"], tmp_path / "one.html"))
+    assert page.run("document.querySelectorAll('canvas.heat').length") == 3
+    assert painted(page, "canvas.heat") > 3 and painted(page, "#scales .small canvas") > 3
+    check_quiet(page, path)
+
 
 def test_hostile_names_stay_text(runs, page, tmp_path):
     folder = tmp_path / "<img src=x onerror=window.stolen=3>"

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "octavo/report/document.h"
 #include "octavo/report/sha256.h"
@@ -76,7 +75,8 @@ TEST(Page, ThePolicyHasTheHashOfEveryScriptAndStyle) {
 
 TEST(Page, AsksForNothingElse) {
   const std::string page = make_page("t", "{}");
-  EXPECT_FALSE(std::regex_search(page, std::regex(R"((src|href)=["']?(https?:)?//)")));
+  for (const char* word : {"src=", "href=\"", "<link", "<iframe", "<object"})
+    EXPECT_EQ(page.find(word), std::string::npos) << word;
   EXPECT_EQ(page.find("@import"), std::string::npos);
   EXPECT_EQ(page.find("url("), std::string::npos);
   EXPECT_EQ(page.find("fetch("), std::string::npos);

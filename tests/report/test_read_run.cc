@@ -135,6 +135,7 @@ TEST(ReadRun, BadFilesAreNamedWithTheirLine) {
   tensors("{\"step\":1}\n", {"tensors.jsonl:1", "'tensor' is missing"});
   tensors(tensor_line(1, "x", "gemm.input", 1, "3"), {"tensors.jsonl:1", "exponent_counts"});
   tensors(tensor_line(1, "x", "gemm.input", 1, "[-3]"), {"tensors.jsonl:1", "exponent_counts"});
+  tensors(tensor_line(1, "x", "gemm.input", 100000), {"tensors.jsonl:1", "scale_exponent"});
   std::string many = "[0";
   for (int i = 0; i < 300; ++i) many += ",0";
   tensors(tensor_line(1, "x", "gemm.input", 1, many + "]"), {"tensors.jsonl:1", "exponent_counts"});

@@ -24,7 +24,7 @@ function heatMap(body, options) {
   const groups = groupsOf(rows);
   const all = rows.flatMap((r) => options.values(r)).filter(known);
   if (!all.length) return;
-  const low = Math.min(...all), high = Math.max(...all);
+  const low = all.reduce((a, b) => Math.min(a, b)), high = all.reduce((a, b) => Math.max(a, b));
   const cell = rows.length <= 24 ? 14 : rows.length <= 60 ? 9 : Math.max(3, Math.floor(540 / rows.length));
   const room = cell >= 9;
   const several = groups.some((g) => g.rows.some((r) => rowLabel(r, g, room).includes(' ')));
