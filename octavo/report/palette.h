@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The colours of page and pictures. Lines: Okabe and Ito's set (jfly.uni-koeln.de/color), which people with
-// any colour vision can tell apart, darkened or lightened where it would be faint on its background. The ramp
-// rises evenly in lightness, from blue to yellow, so it also reads in grey.
+// The colours of page and pictures. Lines begin with blue, vermilion and green after Okabe and Ito's set; all
+// were chosen so that any two stay apart for people who lack one kind of cone (tests/report/test_palette.cc),
+// and stand out from their background. The ramp rises evenly in lightness, from blue to yellow, so it also
+// reads in grey.
 #pragma once
 #include <array>
 #include <string>
@@ -15,11 +16,11 @@ struct LineColour {
 inline constexpr std::array<LineColour, 8> kLineColours{{{"#0072b2", "#4ba3dc"},
                                                          {"#d55e00", "#f08a3c"},
                                                          {"#008a63", "#2fc194"},
-                                                         {"#b5568f", "#dc92bd"},
-                                                         {"#b07d00", "#e8b53a"},
-                                                         {"#4a57b8", "#98a2f2"},
-                                                         {"#7a5236", "#c69a7c"},
-                                                         {"#40707d", "#7fb9c8"}}};
+                                                         {"#9a30e0", "#a878f0"},
+                                                         {"#8a3a1a", "#e8e070"},
+                                                         {"#1a287c", "#a85a3a"},
+                                                         {"#26301c", "#a8f0f0"},
+                                                         {"#58203c", "#6a68c8"}}};
 /// Of the run that others are compared with.
 inline constexpr LineColour kBaselineColour{"#6b7280", "#9aa4b2"};
 

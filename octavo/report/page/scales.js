@@ -64,7 +64,7 @@ panels.push({
     body.append(el('p', {class: 'note'}, 'Point at a cell for its figures; click it to see the values behind it.', t.steps.length < t.logged_steps ? ` ${t.steps.length} of ${t.logged_steps} logged steps are drawn; the bands below and the table of worst tensors count all of them.` : ''));
 
     body.append(el('h3', {}, 'Scaling bias over the layers'));
-    body.append(el('p', {class: 'how'}, 'The same as in the figures of arXiv:2309.17224: b is the power of two a tensor is multiplied by before it is rounded, scale = 2^-b. The line is the median over the layers, the band reaches from the smallest to the largest.'));
+    body.append(el('p', {class: 'how'}, 'In the manner of the figures of arXiv:2309.17224: b is the power of two a tensor is multiplied by before it is rounded, scale = 2^-b. The line is the median over the layers, the band reaches from the smallest to the largest.'));
     if (shown.length > 1) legend(body, shown.map(({run, index}) => ({name: run.name, colour: runColour(index)})));
     biasGrid(body, shown);
     if (shown.length < runs.length) missing(body, 'tensors', true);
