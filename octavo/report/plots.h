@@ -17,8 +17,8 @@ std::string run_colour(const Report& report, size_t run);
 // One picture each, for make_plots(). Empty without data.
 /// Heat maps of log2(scale): a row a tensor, a column a logged step, one map for each class.
 std::string plot_scales(const RunReport& run);
-/// In the manner of the figures of arXiv:2309.17224: scaling bias over the steps, smallest, median, largest over the layers;
-/// one small plot for each class and kind of layer.
+/// In the manner of the figures of arXiv:2309.17224: scaling bias over the steps, smallest, median, largest
+/// over the layers; one small plot for each class and kind of layer.
 std::string plot_bias(const RunReport& run);
 /// Exponents of a tensor's values at the last step with histograms, before and after scaling, one row for
 /// each class.
