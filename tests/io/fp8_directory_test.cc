@@ -85,7 +85,7 @@ class Fp8Directory : public testing::Test {
 
   TempDir dir;
   ThreadPool pool{1};
-  ModelConfig config = small_config();
+  ModelConfig config = small_model_config();
   Transformer model;
 };
 

@@ -68,7 +68,7 @@ class Fp8Export : public testing::Test {
 };
 
 TEST_F(Fp8Export, PerTensorIsWhatTheEngineComputesWith) {
-  make(small_config(16, 20));
+  make(small_model_config(16, 20));
   const ExportSummary summary = write("fp8-amax", {});
   EXPECT_EQ(summary.quantized, 7);
   EXPECT_EQ(summary.kept, 5);
@@ -82,7 +82,7 @@ TEST_F(Fp8Export, PerTensorIsWhatTheEngineComputesWith) {
 }
 
 TEST_F(Fp8Export, PerChannelAndScalesThatAreNoPowersOfTwo) {
-  make(small_config(16, 20));
+  make(small_model_config(16, 20));
   ExportOptions options;
   options.granularity = Granularity::row;
   write("[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"current\"\npow2 = false\n", options);
@@ -93,7 +93,7 @@ TEST_F(Fp8Export, PerChannelAndScalesThatAreNoPowersOfTwo) {
 }
 
 TEST_F(Fp8Export, Blocks) {
-  make(small_config(256, 384));
+  make(small_model_config(256, 384));
   ExportOptions options;
   options.format = ExportFormat::fp8_block;
   write("fp8-amax", options);
@@ -104,7 +104,7 @@ TEST_F(Fp8Export, Blocks) {
 }
 
 TEST_F(Fp8Export, ConstantScalesMakeStaticInputs) {
-  make(small_config(16, 20));
+  make(small_model_config(16, 20));
   write(
       "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"constant\"\nexponent = "
       "4\n[gemm.input.scaling]\nexponent = -1\n",
@@ -116,7 +116,7 @@ TEST_F(Fp8Export, ConstantScalesMakeStaticInputs) {
 }
 
 TEST_F(Fp8Export, LayersKeptHighAreIgnoredAndStayPlain) {
-  make(small_config(16, 20));
+  make(small_model_config(16, 20));
   const ExportSummary summary = write(
       "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"current\"\n[layers]\nkeep_high = [\"lm_head\", "
       "\"*.down_proj\"]\n",
@@ -128,7 +128,7 @@ TEST_F(Fp8Export, LayersKeptHighAreIgnoredAndStayPlain) {
 }
 
 TEST_F(Fp8Export, WhatCannotBeExportedSaysWhy) {
-  make(small_config(16, 20));
+  make(small_model_config(16, 20));
   const auto refusal = [&](const std::string& recipe, ExportOptions options = {}) {
     return error_of([&] { write(recipe, options); }, ExitCode::unsupported);
   };
@@ -140,7 +140,7 @@ TEST_F(Fp8Export, WhatCannotBeExportedSaysWhy) {
   block.format = ExportFormat::fp8_block;
   expect_contains(refusal("fp8-amax", block),
                   "q_proj.weight is 16 x 16: readers of fp8-block need multiples of 128");
-  ModelConfig gpt2 = small_config(16, 20);
+  ModelConfig gpt2 = small_model_config(16, 20);
   gpt2.family = Family::gpt2;
   gpt2.kv_heads = 2;
   gpt2.activation = Activation::gelu_tanh;
@@ -158,7 +158,7 @@ TEST_F(Fp8Export, WhatCannotBeExportedSaysWhy) {
 }
 
 TEST_F(Fp8Export, WeightsThatAreNotFiniteAreRefused) {
-  make(small_config(16, 20));
+  make(small_model_config(16, 20));
   model->parameters().find("model.layers.0.self_attn.v_proj.weight")->value[5] = NAN;
   save_hf_model(dir / "model", *model, FileDtype::f32);
   expect_contains(error_of([&] { write("fp8-amax", {}); }), "v_proj.weight holds a NaN or an infinity");

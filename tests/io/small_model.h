@@ -4,7 +4,7 @@
 
 namespace octavo {
 
-inline ModelConfig small_config(int64_t width = 8, int64_t ffn = 12) {
+inline ModelConfig small_model_config(int64_t width = 8, int64_t ffn = 12) {
   ModelConfig c;
   c.family = Family::llama;
   c.vocab_size = 6;
