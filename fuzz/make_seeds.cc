@@ -13,6 +13,7 @@
 #include "octavo/data/shard.h"
 #include "octavo/data/tokenizer_tables.h"
 #include "octavo/io/checkpoint_dir.h"
+#include "octavo/io/fp8_export.h"
 #include "octavo/io/hf_model.h"
 #include "octavo/io/quantization.h"
 #include "octavo/io/safetensors_writer.h"
@@ -39,6 +40,23 @@ void safetensors(const std::string& to) {
                                                {"b.scale", FileDtype::f8_e4m3, {3}, values.data()}},
                     {{"format", "pt"}});
   write_safetensors(to + "none", {});
+}
+
+/// The small model with FP8 weights, as export_model writes it.
+void fp8_directory(const std::string& to) {
+  const std::string model = to + "model.tmp", out = to + "out.tmp";
+  fs::create_directories(model);
+  fs::create_directories(out);
+  ThreadPool pool(1);
+  const ModelConfig config = small_model_config();
+  Transformer made(config, load_recipe("fp32"), Purpose::training, pool);
+  made.allocate({1, 1});
+  made.initialize(1);
+  save_hf_model(model, made, FileDtype::f32);
+  export_model(model, out, load_recipe("fp8-amax"), {}, pool);
+  fs::rename(out + "/model.safetensors", to + "tensor");
+  fs::remove_all(model);
+  fs::remove_all(out);
 }
 
 void gguf(const std::string& to) {
@@ -128,6 +146,7 @@ int main(int argc, char** argv) {
   }
   const std::string root = argv[1];
   safetensors(folder(root, "safetensors"));
+  fp8_directory(folder(root, "fp8_directory"));
   gguf(folder(root, "gguf"));
   shards(folder(root, "shard"));
   tokenizers(folder(root, "tokenizer_json"));
