@@ -4,7 +4,6 @@ import subprocess
 import sys
 import zipfile
 
-import gguf
 import numpy as np
 import pytest
 import sentencepiece
@@ -15,6 +14,8 @@ from safetensors.numpy import load_file
 
 import common
 from test_tokenizers import fuzzed, our_ids, write_all
+
+gguf = pytest.importorskip("gguf")
 
 LAYER = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
          "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj",
