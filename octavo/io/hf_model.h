@@ -10,6 +10,8 @@
 
 namespace octavo {
 
+class WeightSource;  // weight_source.h
+
 /// Reads `directory`/config.json. Model types gpt2 and llama. Throws bad_data for wrong or missing keys,
 /// unsupported for what the engine does not compute (rope scaling, other activations, attention biases) or
 /// read (quantization.h), naming the key; usage for a .gguf file.
@@ -26,7 +28,6 @@ void load_hf_weights(const std::string& directory, Transformer& model,
                      const std::function<void(int64_t, int64_t)>& progress = {});
 
 /// The same from weights that were opened, and thereby checked, before memory was taken for the model.
-class WeightSource;
 void load_hf_weights(const WeightSource& source, Transformer& model,
                      const std::function<void(int64_t, int64_t)>& progress = {});
 
