@@ -77,6 +77,7 @@ int run(int argc, char** argv) {
   add_generate(app);
   add_eval(app);
   add_import(app);
+  add_export(app);
   add_tokenize(app);
   add_gradients(app);
   add_logits(app);

@@ -8,12 +8,14 @@
 
 #include "octavo/base/error.h"
 #include "octavo/io/hf_model.h"
+#include "octavo/io/weight_source.h"
 #include "octavo/recipe/recipe_file.h"
 
 namespace octavo {
 namespace fs = std::filesystem;
 
 std::string model_directory(const std::string& directory) {
+  if (directory.ends_with(".gguf")) return directory;  // read_hf_config() says what to do with it
   if (fs::exists(directory + "/config.json")) return directory;
   if (fs::exists(directory + "/final/config.json")) return directory + "/final";
   if (!fs::is_directory(directory))
@@ -42,8 +44,9 @@ LoadedModel load_model(const std::string& directory, const std::string& recipe, 
   limits.seq = std::min(limits.seq, config.context);
   if (limits.cache > 0) limits.seq = std::min(limits.seq, limits.cache);
   loaded.model = std::make_unique<Transformer>(config, load_recipe(recipe), Purpose::inference, pool);
+  const WeightSource weights(path, config, loaded.model->parameters());
   loaded.model->allocate(limits);
-  load_hf_weights(path, *loaded.model);
+  load_hf_weights(weights, *loaded.model);
   return loaded;
 }
 

@@ -7,6 +7,7 @@
 #include "octavo/base/suggest.h"
 #include "octavo/io/hf_model.h"
 #include "octavo/io/json_file.h"
+#include "octavo/io/quantization.h"
 
 namespace octavo {
 namespace {
@@ -105,6 +106,10 @@ ModelConfig read_llama(const JsonObject& j) {
 }  // namespace
 
 ModelConfig read_hf_config(const std::string& directory) {
+  if (directory.ends_with(".gguf"))
+    fail_usage(fmt::format(
+        "'{0}' is a GGUF file, not a model directory: octavo import {0} --out DIR makes one of it",
+        directory));
   const JsonObject j = JsonObject::read(directory + "/config.json");
   const std::string type = j.get_string("model_type");
   ModelConfig c;
@@ -115,6 +120,7 @@ ModelConfig read_hf_config(const std::string& directory) {
   else
     fail_unsupported(
         fmt::format("{}: model_type '{}' is not supported; known: gpt2, llama", j.source(), type));
+  read_quantization(j);  // what is not supported is refused before any weight is read
   read_tokens(j, c);
   c.name = directory;
   validate(c, j.source());

@@ -10,18 +10,25 @@
 
 namespace octavo {
 
+class WeightSource;  // weight_source.h
+
 /// Reads `directory`/config.json. Model types gpt2 and llama. Throws bad_data for wrong or missing keys,
-/// unsupported for what the engine does not compute (rope scaling, other activations, attention biases),
-/// naming the key.
+/// unsupported for what the engine does not compute (rope scaling, other activations, attention biases) or
+/// read (quantization.h), naming the key; usage for a .gguf file.
 ModelConfig read_hf_config(const std::string& directory);
 
 /// The text of config.json for this model; `dtype` is the dtype of the weights beside it.
 std::string hf_config_json(const ModelConfig& config, FileDtype dtype);
 
-/// Fills every parameter of `model` from `directory` (F32, BF16 or F16; sharded or not). A tensor that is
-/// missing, has another shape, or belongs to no parameter is an error that names it. `progress(done, total)`
+/// Fills every parameter of `model` from `directory` (F32, BF16, F16, or FP8 as its quantization_config says;
+/// sharded or not). A tensor that is missing, has another shape, or belongs to no parameter is an error that
+/// names it. `progress(done, total)`
 /// in parameters.
 void load_hf_weights(const std::string& directory, Transformer& model,
+                     const std::function<void(int64_t, int64_t)>& progress = {});
+
+/// The same from weights that were opened, and thereby checked, before memory was taken for the model.
+void load_hf_weights(const WeightSource& source, Transformer& model,
                      const std::function<void(int64_t, int64_t)>& progress = {});
 
 /// Writes model.safetensors and config.json into `directory`, which exists. dtype f32 or bf16 (nearest even).

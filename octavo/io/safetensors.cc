@@ -197,7 +197,8 @@ uint64_t header_length(std::span<const std::byte> file, const std::string& path)
 /// The header without its padding. The parser would skip a byte-order mark and stop at a NUL byte, so both
 /// ends and NUL are checked here.
 std::string_view header_text(std::span<const std::byte> file, const std::string& path) {
-  std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, header_length(file, path));
+  const uint64_t length = header_length(file, path);  // before the pointer moves: an empty file has none
+  std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, length);
   const size_t last = text.find_last_not_of(' ');
   text = text.substr(0, last == std::string_view::npos ? 0 : last + 1);
   if (text.empty() || text.front() != '{') {

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "command.h"
+#include "octavo/base/error.h"
+#include "octavo/base/file.h"
+#include "octavo/data/tokenizer.h"
+#include "octavo/infer/model.h"
+#include "octavo/io/checkpoint_dir.h"
+#include "octavo/io/fp8_export.h"
+#include "octavo/recipe/recipe_file.h"
+#include "terminal.h"
+
+namespace octavo {
+namespace fs = std::filesystem;
+namespace {
+
+struct Options {
+  std::string model, recipe = "fp8-amax", format = "compressed-tensors", granularity, out;
+  int threads = 0;
+};
+
+const std::map<std::string, ExportFormat> kFormats{{"compressed-tensors", ExportFormat::compressed_tensors},
+                                                   {"fp8-block", ExportFormat::fp8_block},
+                                                   {"bf16", ExportFormat::bf16}};
+
+std::string describe(const Quantization& q) {
+  const char* scales = q.weights.kind == Granularity::tensor ? "one scale a tensor"
+                       : q.weights.kind == Granularity::row  ? "one scale an output channel"
+                                                             : "one scale for 128 x 128 weights";
+  const char* inputs = q.inputs == Quantization::Inputs::unquantized ? "not quantized"
+                       : q.inputs == Quantization::Inputs::dynamic   ? "quantized by the reader as it runs"
+                                                                     : "quantized with a stored scale";
+  return fmt::format("{}, inputs {}", scales, inputs);
+}
+
+void run(const Options& o) {
+  ExportOptions options;
+  options.format = kFormats.at(o.format);
+  if (!o.granularity.empty()) {
+    if (options.format != ExportFormat::compressed_tensors)
+      fail_usage(fmt::format("--granularity is for compressed-tensors; {} has its own", o.format));
+    options.granularity = o.granularity == "channel" ? Granularity::row : Granularity::tensor;
+  }
+  const std::string source = model_directory(o.model);
+  ThreadPool pool(o.threads);
+  AtomicDirectory target(o.out);
+  const ExportSummary summary = export_model(source, target.path(), load_recipe(o.recipe), options, pool);
+  try {
+    for (const std::string& file : tokenizer_files(source))
+      write_file_atomic((fs::path(target.path()) / fs::path(file).filename()).string(), read_file(file));
+  } catch (const Error& error) {
+    message(fmt::format("no tokenizer goes along: {}", error.what()));
+  }
+  target.commit({{"kind", "model"}});
+  if (summary.quantization)
+    fmt::print("{} matrices in F8_E4M3 ({}), {} tensors in BF16, {:.1f} MB: {}\n", summary.quantized,
+               describe(*summary.quantization), summary.kept, static_cast<double>(summary.bytes) / 1e6,
+               o.out);
+  else
+    fmt::print("{} tensors in BF16, {:.1f} MB: {}\n", summary.kept, static_cast<double>(summary.bytes) / 1e6,
+               o.out);
+}
+
+}  // namespace
+
+void add_export(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* c = app.add_subcommand("export",
+                                   "Write a model for other programs: FP8 weights with scales as vLLM and "
+                                   "transformers read them, or BF16");
+  c->add_option("-m,--model", o->model, "Model directory, run directory or checkpoint")->required();
+  c->add_option("--recipe", o->recipe,
+                "How weights become FP8 (its gemm.fprop.weight) and what happens to inputs")
+      ->capture_default_str();
+  c->add_option("--format", o->format,
+                "compressed-tensors (scales per tensor or channel), fp8-block (128 x 128), or bf16")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"compressed-tensors", "fp8-block", "bf16"}));
+  c->add_option("--granularity", o->granularity,
+                "compressed-tensors: tensor or channel instead of the recipe's")
+      ->check(CLI::IsMember({"tensor", "channel"}));
+  c->add_option("--out", o->out, "Directory to write")->required();
+  c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
+  c->footer(
+      "Examples:\n  octavo export --model runs/a --out exported/a\n"
+      "  octavo export --model models/llama --granularity channel --out exported/llama-fp8\n"
+      "  octavo export --model models/llama --format fp8-block --out exported/llama-block\n"
+      "The head, embeddings, norms and layers the recipe keeps high stay BF16. GPT-2 models: --format bf16 "
+      "only.");
+  c->callback([o] { run(*o); });
+}
+
+}  // namespace octavo
