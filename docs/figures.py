@@ -248,7 +248,7 @@ def draw_roofline(out, file):
     svg.text(panel.x(1.7), panel.y(2.1 + math.log2(dram)), f"memory {dram:.0f} GB/s", "end", 11)
     names = sorted({name for name, _, _ in points})
     for i, name in enumerate(names):
-        colour = LINES[i % len(LINES)] if i < len(LINES) else "#d1408d"
+        colour = (LINES + ["#d1408d", "#a1793a"])[i % (len(LINES) + 2)]
         for other, x, y in points:
             if other == name:
                 svg.circle(panel.x(math.log2(x)), panel.y(math.log2(y)), 4, colour)

@@ -65,7 +65,8 @@ TEST(Quantize, EveryBf16InEveryMode) {
   ThreadPool pool(2);
   const TestMatrix x = all_bf16();
   for_each_isa([&] {
-    for (const float scale : {1.0f, 0x1p-9f, 0x1p+12f, 0.3f, 1.7e-3f, 0x1p-127f, 0x1p+127f, 3e-39f})
+    for (const float scale : {1.0f, 0x1p-9f, 0x1p+12f, 0x1p-100f, 0x1p-101f, 0x1p+100f, 0x1p+126f, 0.3f,
+                              1.7e-3f, 0x1p-127f, 0x1p+127f, 3e-39f})
       check_all_modes(x, scale, pool);
   });
 }
