@@ -23,7 +23,8 @@ namespace {
 
 struct ModelOptions : BenchOptions {
   std::string preset = "gpt2-124m", recipes = "fp8-amax,bf16";
-  int64_t micro_batch = 4, seq_len = 1024, tokens = 64, prompt = 64;
+  int64_t micro_batch = 4, grad_accum = 1, seq_len = 1024, tokens = 64, prompt = 64;
+  bool pack_weights = false;
   std::vector<std::string> recompute{"auto"};
 };
 
@@ -46,10 +47,9 @@ void bench_step(const ModelOptions& o) {
     Transformer model(config, recipe, Purpose::training, pool);
     RunConfig config_of_memory;
     config_of_memory.train.recompute = o.recompute;
-    model.allocate({o.micro_batch, o.seq_len, 0, kept_state(config_of_memory, recipe)});
+    model.allocate({o.micro_batch, o.seq_len, 0, kept_state(config_of_memory, recipe), o.pack_weights});
     model.initialize(1);
     const Optimizer optimizer(optim);
-    model.pass().last_of_step = true;
     const int64_t rows = o.micro_batch * o.seq_len;
     const std::vector<int32_t> tokens = random_tokens(rows + 1, config.vocab_size);
     std::vector<int32_t> positions(static_cast<size_t>(rows));
@@ -61,24 +61,29 @@ void bench_step(const ModelOptions& o) {
     int64_t steps = 0;
     const auto step = [&] {
       model.pass().run(Part::optimizer, [&](ThreadPool& team) { model.parameters().zero_gradients(team); });
-      model.train(batch, tokens.data() + 1, 1.0f / static_cast<float>(rows));
+      for (int64_t micro = 0; micro < o.grad_accum; ++micro) {
+        model.pass().last_of_step = micro + 1 == o.grad_accum;
+        model.train(batch, tokens.data() + 1, 1.0f / static_cast<float>(rows * o.grad_accum));
+      }
       optimizer.step(model, ++steps, 1e-4, optimizer.gradient_norm(model));
     };
     PeakKind unit = PeakKind::fma_fp32;
     const bool known = gemm_peak_kind(typical_gemm(config, recipe, rows), unit);
     PeakMeter peak(unit, pool);
-    const double flops = training_flops(config, o.micro_batch, o.seq_len).total();
+    const double flops =
+        static_cast<double>(o.grad_accum) * training_flops(config, o.micro_batch, o.seq_len).total();
     const BenchTiming time = bench_against(
         o.reps, flops, [&] { return known ? peak.now() : 0; }, step, [&] { model.pass().times = {}; });
     times = model.pass().times;
     nlohmann::ordered_json j{{"bench", "step"},
                              {"preset", o.preset},
                              {"recipe", name},
-                             {"tokens", rows},
+                             {"tokens", rows * o.grad_accum},
                              {"micro_batch", o.micro_batch},
+                             {"grad_accum", o.grad_accum},
                              {"seq_len", o.seq_len},
                              {"threads", pool.size()},
-                             {"tok_s", static_cast<double>(rows) / time.median},
+                             {"tok_s", static_cast<double>(rows * o.grad_accum) / time.median},
                              {"sol", time.ratio},
                              {"gflops", flops / time.median / 1e9},
                              {"peak_gflops", time.limit / 1e9},
@@ -104,7 +109,7 @@ void bench_step(const ModelOptions& o) {
         o, j,
         fmt::format("step {} {:<10} {:7.0f} tok/s, {:4.1f} % of light ({:.0f} GFLOP/s), activations "
                     "{:.0f} MiB, {:.0f} ms ±{:.0f} %\n    {}",
-                    o.preset, name, static_cast<double>(rows) / time.median, 100 * time.ratio,
+                    o.preset, name, static_cast<double>(rows * o.grad_accum) / time.median, 100 * time.ratio,
                     time.limit / 1e9, activations / (1 << 20), time.median * 1e3, 50 * time.spread, parts));
   }
 }
@@ -173,6 +178,10 @@ void add_bench_model(CLI::App& bench) {
   step->add_option("--seq-len", s->seq_len, "Tokens a sequence")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  step->add_option("--grad-accum", s->grad_accum, "Micro-batches a step")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 16));
+  step->add_flag("--pack-weights", s->pack_weights, "Keep weights packed for all micro-batches of a step");
   step->add_option("--recompute", s->recompute,
                    "auto, none, norm, activation, block: made again in the backward pass");
   add_bench_options(step, *s);

@@ -141,6 +141,16 @@ void gemm(const GemmArgs& args, ThreadPool& pool, Workspace& workspace) {
   run(choose(args), args, pool, workspace);
 }
 
+size_t gemm_packed_bytes(const GemmArgs& args) {
+  const Variant& v = choose(args);
+  return v.kernel ? gemm_blocked_packed_bytes(*v.kernel, args) : 0;
+}
+
+void gemm_pack_b(const GemmArgs& args, void* out, ThreadPool& pool) {
+  const Variant& v = choose(args);
+  if (v.kernel) gemm_blocked_pack_b(*v.kernel, args, out, pool);
+}
+
 GemmChoice gemm_choice(const GemmArgs& args) {
   check(args);
   GemmChoice choice;

@@ -50,6 +50,9 @@ struct GemmArgs {
   float alpha = 1.0f;
   const float* bias = nullptr;  ///< [n] or none
   bool accumulate = false;      ///< add to what c holds
+  /// What gemm_pack_b() made of this b, or none. Same bits, no packing. Ignored for m <= 16 with k-contiguous
+  /// b.
+  const void* packed_b = nullptr;
 
   /// What else happens to a block of C while it is in the cache, in this order, after the bias and before
   /// `accumulate`. Costs a block of FP32 for each thread.
@@ -71,6 +74,13 @@ size_t gemm_workspace(const GemmArgs& args, int threads);
 /// FP32: x = sum * ((alpha * scale_a) * scale_b); x = x + bias; x = act(x); x = x + residual; x = c + x. A
 /// workspace in planning mode only records what would be taken. Formats no kernel reads: throws unsupported.
 void gemm(const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
+
+/// Packs b beforehand, for weights that several products read: the micro-batches of a step, the batches of an
+/// inference. Of `args` b, n, k and the formats count. Bytes of `out`: 2 an element for FP8 and BF16, 4 for
+/// FP32, with n and k rounded up to the kernel's tiles; 0 where the variant reads b as it lies. What is
+/// packed serves only while max_isa() stays.
+size_t gemm_packed_bytes(const GemmArgs& args);
+void gemm_pack_b(const GemmArgs& args, void* out, ThreadPool& pool);
 
 /// The name of the variant gemm() would run, and for each better one why it was refused ("avx512bf16: this
 /// CPU has no AVX512_BF16").

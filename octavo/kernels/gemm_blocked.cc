@@ -24,6 +24,7 @@ struct Side {
   int64_t unit;        // rows of a panel
   int64_t begin, end;  // rows
   int64_t block;       // rows of a block
+  const char* packed;  // all of it, packed beforehand, or null
 
   int64_t rows_at(int64_t row) const { return std::min(block, end - row); }
 };
@@ -53,13 +54,15 @@ struct Plan {
   const Side& inner() const { return along_n ? a : b; }
 
   Plan(const GemmKernel& k, const GemmArgs& g, int thread, int threads)
-      : kernel(k), args(g), along_n(g.n >= g.m), a{&g.a, k.pack_a, k.mr, 0, g.m, k.mc}, b{&g.b, k.pack_b,
-                                                                                          k.nr, 0,
-                                                                                          g.n,  k.nc} {
+      : kernel(k),
+        args(g),
+        along_n(g.n >= g.m),
+        a{&g.a, k.pack_a, k.mr, 0, g.m, k.mc, nullptr},
+        b{&g.b, k.pack_b, k.nr, 0, g.n, k.nc, static_cast<const char*>(g.packed_b)} {
     cut(along_n ? b : a, thread, threads);
     padded_k = round_up(g.k, k.k_unit);
     kc = k.kc;
-    if (g.m <= kSkinny) {
+    if (g.m <= kSkinny && !b.packed) {
       // Bound by reading B, so the block is long where B is contiguous. The sums do not notice: between
       // blocks they are kept in FP32.
       kc = g.b.k_contiguous ? 4096 : 64;
@@ -72,17 +75,18 @@ struct Plan {
 
     const int64_t inner_rows = round_up(inner().end, inner().unit);
     const int64_t inner_whole = inner_rows * padded_k * k.packed_bytes;
-    share_inner = inner_whole <= kShareBytes;
-    if (!share_inner && g.m > kSkinny) {
+    share_inner = !inner().packed && inner_whole <= kShareBytes;
+    if (!share_inner && !b.packed && g.m > kSkinny) {
       // So long a k that both operands are packed again for each block of the other: fewer and larger blocks.
       for (Side* s : {&a, &b})
         s->block = std::max(s->block, std::min(kLongBlock, round_up(s->end - s->begin, s->unit)));
     }
     shared_bytes = share_inner ? bytes64(inner_whole) : 0;
-    inner_bytes = share_inner ? 0 : bytes64(inner().block * kc * k.packed_bytes);
+    inner_bytes = share_inner || inner().packed ? 0 : bytes64(inner().block * kc * k.packed_bytes);
     const int64_t outer_whole = outer().block * padded_k * k.packed_bytes;
     keep_outer = inner_rows > inner().block && outer_whole <= k.keep_bytes;
-    outer_bytes = bytes64(keep_outer ? outer_whole : outer().block * kc * k.packed_bytes);
+    outer_bytes =
+        outer().packed ? 0 : bytes64(keep_outer ? outer_whole : outer().block * kc * k.packed_bytes);
     // Rows a power of two apart would all fall into the same few cache sets.
     sum_stride = b.block + 16;
     sum_bytes = bytes64(a.block * sum_stride * 4);
@@ -99,6 +103,13 @@ struct Plan {
   /// the start of the buffer.
   int64_t offset(const Side& s, int64_t row, int64_t rows, int64_t k0) const {
     return (row * padded_k + k0 * round_up(rows, s.unit)) * kernel.packed_bytes;
+  }
+  /// The block at (row, k0) of a side packed beforehand: there all rows of a block of k lie together, so that
+  /// any cut into blocks of rows finds its own.
+  const char* packed_at(const Side& s, int64_t row, int64_t k0) const {
+    const int64_t rows = round_up(s.operand == &args.a ? args.m : args.n, s.unit);
+    const int64_t k = round_up(std::min(kc, args.k - k0), kernel.k_unit);
+    return s.packed + (k0 * rows + row * k) * kernel.packed_bytes;
   }
 };
 
@@ -136,14 +147,20 @@ void run_block(const Plan& plan, int64_t outer0, int64_t inner0, char* shared, c
   if (finish) store = GemmFinish::to_block(store, finished, plan.sum_stride);
   for (int64_t k0 = 0; k0 < args.k; k0 += plan.kc) {
     const int64_t k = std::min(plan.kc, args.k - k0);
-    char* const outer =
-        memory + (plan.keep_outer ? plan.offset(plan.outer(), 0, plan.outer().rows_at(outer0), k0) : 0);
-    if (pack_outer || !plan.keep_outer) pack_block(plan, plan.outer(), outer0, k0, outer);
-    char* inner = own_inner;
-    if (plan.share_inner)
+    const char* outer = plan.outer().packed ? plan.packed_at(plan.outer(), outer0, k0) : nullptr;
+    if (!outer) {
+      char* const own =
+          memory + (plan.keep_outer ? plan.offset(plan.outer(), 0, plan.outer().rows_at(outer0), k0) : 0);
+      if (pack_outer || !plan.keep_outer) pack_block(plan, plan.outer(), outer0, k0, own);
+      outer = own;
+    }
+    const char* inner = own_inner;
+    if (plan.inner().packed)
+      inner = plan.packed_at(plan.inner(), inner0, k0);
+    else if (plan.share_inner)
       inner = shared + plan.offset(plan.inner(), inner0, plan.inner().rows_at(inner0), k0);
     else
-      pack_block(plan, plan.inner(), inner0, k0, inner);
+      pack_block(plan, plan.inner(), inner0, k0, own_inner);
     const bool fused = kernel.store_in_multiply && k0 + k == args.k;
     kernel.multiply({plan.along_n ? inner : outer, plan.along_n ? outer : inner, sum, plan.sum_stride, m, n,
                      round_up(k, kernel.k_unit), k0 == 0, fused ? &store : nullptr});
@@ -192,6 +209,26 @@ void gemm_blocked(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& po
     if (kernel.leave) kernel.leave();
   });
   finish.report();
+}
+
+size_t gemm_blocked_packed_bytes(const GemmKernel& kernel, const GemmArgs& args) {
+  return bytes64(round_up(args.n, kernel.nr) * round_up(args.k, kernel.k_unit) * kernel.packed_bytes);
+}
+
+void gemm_blocked_pack_b(const GemmKernel& kernel, const GemmArgs& args, void* out, ThreadPool& pool) {
+  GemmArgs whole = args;
+  whole.m = kSkinny + 1;  // the blocks of k of any problem that reads it
+  whole.packed_b = out;
+  const Plan plan(kernel, whole, 0, 1);
+  pool.parallel_for(args.n, kernel.nr, [&](int64_t begin, int64_t end) {
+    for (int64_t k0 = 0; k0 < args.k; k0 += plan.kc) {
+      GemmPack p = gemm_block_of(args.b, begin, k0);
+      p.rows = end - begin;
+      p.k = std::min(plan.kc, args.k - k0);
+      p.out = const_cast<char*>(plan.packed_at(plan.b, begin, k0));
+      kernel.pack_b(p);
+    }
+  });
 }
 
 }  // namespace octavo

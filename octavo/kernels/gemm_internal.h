@@ -45,6 +45,8 @@ void gemm_skinny(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& poo
 
 size_t gemm_blocked_workspace(const GemmKernel& kernel, const GemmArgs& args, int threads);
 void gemm_blocked(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
+size_t gemm_blocked_packed_bytes(const GemmKernel& kernel, const GemmArgs& args);
+void gemm_blocked_pack_b(const GemmKernel& kernel, const GemmArgs& args, void* out, ThreadPool& pool);
 
 /// Plain loops. Each dot product is summed in double (products of FP8 and BF16 are exact there, those of FP32
 /// too), so its error against the exact sum is below k * 2^-53 * sum|a*b|; it is then rounded to FP32 and

@@ -49,6 +49,7 @@ void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
   args.c_format = y.format;
   args.c_stride = y.stride;
   args.bias = bias_ ? bias_->value : nullptr;
+  args.packed_b = weight_.packed(true);
   pass.gemm(args);
 }
 
@@ -84,6 +85,7 @@ void Linear::input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accu
   args.c_format = dx.format;
   args.c_stride = dx.stride;
   args.accumulate = accumulate;
+  args.packed_b = weight_.packed(false);
   pass.gemm(args);
 }
 

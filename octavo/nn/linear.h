@@ -32,6 +32,9 @@ class Linear {
   /// The spec of the input: several layers that share one input share its codes.
   const RoleSpec& input_spec() const { return specs_.fprop_input; }
   Weight& weight() { return weight_; }
+  void plan_packed(Arena& arena, bool training) {
+    weight_.plan_packed(arena, specs_.fprop_input.format, training);
+  }
   const std::string& name() const { return name_; }
   const Shape& shape() const { return shape_; }
   /// Whether backward() would use max |dy| from the producer.

@@ -136,7 +136,35 @@ void Weight::plan(Arena& arena) {
       arena.reserve("compute weights", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
 }
 
+/// A product that reads the weight, as far as packing it goes.
+GemmArgs Weight::product(bool forward) const {
+  GemmArgs args;
+  args.n = forward ? parameter->rows : parameter->cols;
+  args.k = forward ? parameter->cols : parameter->rows;
+  args.a.format = input_;
+  args.b.format = reads_master() ? Format::fp32 : slot_.format();
+  args.b.data = tensor_.codes.data;
+  args.b.stride = parameter->cols;
+  args.b.k_contiguous = forward;
+  return args;
+}
+
+void Weight::plan_packed(Arena& arena, Format input, bool training) {
+  input_ = input;
+  forward_block_ = arena.reserve("packed weights", gemm_packed_bytes(product(true)));
+  if (training) backward_block_ = arena.reserve("packed weights", gemm_packed_bytes(product(false)));
+}
+
+void Weight::pack(Pass& pass) const {
+  for (const bool forward : {true, false}) {
+    void* const out = forward ? packed_forward_ : packed_backward_;
+    if (out) pass.run(Part::gemm, [&](ThreadPool& pool) { gemm_pack_b(product(forward), out, pool); });
+  }
+}
+
 void Weight::bind(const Arena& arena) {
+  packed_forward_ = forward_block_.bytes ? arena.at<void>(forward_block_) : nullptr;
+  packed_backward_ = backward_block_.bytes ? arena.at<void>(backward_block_) : nullptr;
   if (reads_master()) {
     tensor_.codes = dense(parameter->value, Format::fp32, parameter->rows, parameter->cols);
     return;
@@ -152,11 +180,13 @@ void Weight::refresh(Pass& pass) {
 void Weight::requantize(Pass& pass) {
   if (!reads_master())
     slot_.requantize(pass, dense(parameter->value, Format::fp32, parameter->rows, parameter->cols), tensor_);
+  pack(pass);
 }
 
 void Weight::refresh_from(Pass& pass, const float* values, const float* amax) {
   if (!reads_master())
     slot_.quantize(pass, dense(values, Format::fp32, parameter->rows, parameter->cols), amax, tensor_);
+  pack(pass);
 }
 
 GemmOperand gemm_operand(const ScaledTensor& tensor, bool k_contiguous) {

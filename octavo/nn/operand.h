@@ -85,6 +85,9 @@ class Weight {
  public:
   Weight(Parameter& parameter, OperandSlot slot) : parameter(&parameter), slot_(std::move(slot)) {}
   void plan(Arena& arena);
+  /// Room for the weight packed for the GEMMs that read it, made with each refresh: forward, and backward if
+  /// `training`. `input`: the format of the other operand of either.
+  void plan_packed(Arena& arena, Format input, bool training);
   void bind(const Arena& arena);
   /// Makes the compute copy of the master. Once per optimizer step.
   void refresh(Pass& pass);
@@ -96,13 +99,20 @@ class Weight {
   Format format() const { return slot_.format(); }
   bool reads_master() const { return slot_.direct(Format::fp32); }
   const ScaledTensor& get() const { return tensor_; }
+  /// For y = x W^T (`forward`) or dx = dy W, or nullptr.
+  const void* packed(bool forward) const { return forward ? packed_forward_ : packed_backward_; }
 
   Parameter* parameter;
 
  private:
+  GemmArgs product(bool forward) const;
+  void pack(Pass& pass) const;
+
   OperandSlot slot_;
-  Arena::Block codes_block_, scales_block_;
+  Arena::Block codes_block_, scales_block_, forward_block_, backward_block_;
   ScaledTensor tensor_;
+  Format input_ = Format::fp32;
+  void *packed_forward_ = nullptr, *packed_backward_ = nullptr;
 };
 
 /// A view of a scaled tensor as a GEMM operand.

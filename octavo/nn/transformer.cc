@@ -55,6 +55,11 @@ void Transformer::reserve(const Limits& limits) {
     return std::find(copied.begin(), copied.end(), &p) == copied.end();
   });
   for (Weight* weight : weights()) weight->plan(arena_);
+  if (limits_.pack_weights) {
+    for (Block& block : blocks_)
+      for (Linear* linear : block.linears()) linear->plan_packed(arena_, purpose_ == Purpose::training);
+    head_->linear().plan_packed(arena_, purpose_ == Purpose::training);
+  }
   for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].plan(arena_, saved_[i], rows, limits_.kept, true);
   arena_.overlap(saved_.size(),
                  [&](size_t i) { blocks_[i].plan(arena_, saved_[i], rows, limits_.kept, false); });

@@ -19,6 +19,8 @@ struct Limits {
   int64_t batch = 1, seq = 1;  ///< tokens of the largest pass
   int64_t cache = 0;           ///< inference: rows of key/value cache a sequence
   Kept kept = {};              ///< training: what is not computed again in the backward pass
+  bool pack_weights =
+      false;  ///< keep weights packed for the GEMMs as well: 2 bytes an element for each direction
 };
 
 class Transformer {

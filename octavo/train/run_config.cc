@@ -45,10 +45,12 @@ void each_key(C& c, Visit visit) {
   visit("train.steps", c.train.steps, "optimizer steps");
   visit("train.micro_batch", c.train.micro_batch, "sequences in one forward and backward pass");
   visit("train.grad_accum", c.train.grad_accum, "micro-batches a step");
+  visit("train.pack_weights", c.train.pack_weights,
+        "keep weights packed for the GEMMs of all micro-batches of a step");
   visit("train.recompute", c.train.recompute,
-        "what the backward pass computes again instead of keeping it, to the same bits: norm, activation, or "
-        "block (all but "
-        "the stream between blocks)");
+        "what the backward pass makes again instead of keeping it, to the same bits: norm, activation, block "
+        "(all "
+        "but the stream between blocks), none, or auto (norm and activation where inputs have 8 bits)");
   visit("optim.lr", c.optim.lr, "peak learning rate");
   visit("optim.min_lr", c.optim.min_lr, "learning rate at the last step");
   visit("optim.warmup_steps", c.optim.warmup_steps, "steps of linear warm-up");

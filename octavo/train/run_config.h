@@ -35,6 +35,7 @@ struct RunConfig {
 
   struct Train {
     int64_t steps = 1000, micro_batch = 8, grad_accum = 1;
+    bool pack_weights = false;                   ///< once a step, for all micro-batches
     std::vector<std::string> recompute{"auto"};  ///< auto, none, norm, activation, block
   } train;
 

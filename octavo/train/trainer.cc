@@ -126,7 +126,8 @@ void Trainer::record_facts(const TrainStart& start, bool ended) const {
 }
 
 TrainStart Trainer::plan() {
-  model_->plan({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_)});
+  model_->plan({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_),
+                config_.train.pack_weights});
   return describe();
 }
 
@@ -139,8 +140,8 @@ void Trainer::open(bool resume) {
     positions_[r] = static_cast<int32_t>(r % static_cast<size_t>(config_.data.sequence_length));
 
   // What can go wrong with files goes wrong before the directory of a new run exists.
-  model_->allocate(
-      {config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_)});
+  model_->allocate({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_),
+                    config_.train.pack_weights});
   if (resume) {
     remove_stale_temporaries(config_.out);
     remove_stale_temporaries(config_.out + "/checkpoints");

@@ -65,6 +65,32 @@ TEST(Recompute, MakesCodesAgainForRecipesWithAMemory) {
     }
 }
 
+// Not recomputed, but kept as well: the weights packed for the GEMMs.
+TEST(PackedWeights, ChangeNoBit) {
+  for (const char* recipe : {"fp32", "bf16", "fp8-amax"})
+    for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+      SCOPED_TRACE(recipe);
+      const TestBatch batch(config, 3, 45);
+      TestModel plain(config, recipe, {3, 45, 0}), packed(config, recipe, {3, 45, 0, {}, true});
+      EXPECT_GT(packed.model.memory().categories().at("packed weights"), 0u);
+      for (int step = 1; step < 3; ++step) {
+        for (TestModel* m : {&plain, &packed}) m->model.parameters().zero_gradients(m->pool);
+        EXPECT_EQ(plain.train(batch), packed.train(batch));
+        const auto expected = plain.gradients(), found = packed.gradients();
+        for (const auto& [name, gradient] : expected)
+          EXPECT_EQ(std::memcmp(gradient.data(), found.at(name).data(), gradient.size() * sizeof(float)), 0)
+              << name;
+        for (TestModel* m : {&plain, &packed})
+          for (Parameter& p : m->model.parameters().all())
+            for (int64_t i = 0; i < p.size(); ++i) p.value[i] -= 0.1f * p.grad[i];
+        for (TestModel* m : {&plain, &packed}) {
+          for (Parameter& p : m->model.parameters().all()) p.amax = -1;
+          m->model.refresh_weights();
+        }
+      }
+    }
+}
+
 TEST(Recompute, RefusesRecipesThatCannotRepeatThemselves) {
   const Recipe recipe = parse_recipe(
       "[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n",
