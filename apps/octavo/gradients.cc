@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@
 #include "octavo/io/hf_model.h"
 #include "octavo/io/safetensors_writer.h"
 #include "octavo/recipe/recipe_file.h"
+#include "octavo/train/loss_scaler.h"
 #include "octavo/train/training_data.h"
 
 namespace octavo {
@@ -36,8 +38,11 @@ void run(const Options& o) {
   for (size_t r = 0; r < rows; ++r) positions[r] = static_cast<int32_t>(r % static_cast<size_t>(o.seq_len));
   samples.batch(0, o.batch, tokens.data(), targets.data());
   model.parameters().zero_gradients(pool);
+  const float loss_scale = static_cast<float>(LossScaler(model.recipe().loss).scale(LossScaleState{}));
   const LossSum sum = model.train({o.batch, o.seq_len, tokens.data(), positions.data()}, targets.data(),
-                                  1.0f / static_cast<float>(rows));
+                                  1.0f / static_cast<float>(rows) * loss_scale);
+  for (Parameter& p : model.parameters().all())
+    std::transform(p.grad, p.grad + p.size(), p.grad, [&](float g) { return g / loss_scale; });
 
   std::vector<TensorToWrite> tensors;
   for (const Parameter& p : model.parameters().all())

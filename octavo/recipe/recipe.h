@@ -127,6 +127,7 @@ class Recipe {
  public:
   std::string name, paper, description;
   std::vector<std::string> deviations;  ///< from the paper, one sentence each
+  std::string parameter;                ///< the integer key that NAME:VALUE sets, as "gemm.scaling.exponent"
   LayerRules layers;
   LossSpec loss;
   ReduceSpec reduce;

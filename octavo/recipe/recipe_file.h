@@ -17,9 +17,12 @@ inline constexpr size_t kLargestRecipe = 1 << 20;
 /// Reads TOML. `origin` (a path) starts every message: "origin:12: ...". Any unknown key, word or path, wrong
 /// type or meaningless combination is a usage error that names the key and the nearest known one. Without a
 /// `name` in the text the recipe is called by the stem of `origin`.
-Recipe parse_recipe(std::string_view text, const std::string& origin);
+/// `value`, when given, replaces the integer of the key the text declares as its `parameter`, and joins the
+/// name: "fp8-cscale:5".
+Recipe parse_recipe(std::string_view text, const std::string& origin, std::optional<int> value = {});
 
-/// A shipped recipe by name, or a file when `name_or_path` ends in ".toml" or contains a slash.
+/// A shipped recipe by name or NAME:VALUE ("fp8-cscale:5"), or a file when `name_or_path` ends in ".toml" or
+/// contains a slash.
 Recipe load_recipe(const std::string& name_or_path);
 
 /// The shipped recipes, sorted.

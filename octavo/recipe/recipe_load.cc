@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <charconv>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "octavo/base/error.h"
@@ -10,6 +12,20 @@
 namespace octavo {
 
 const std::vector<std::pair<std::string, std::string>>& embedded_recipes();  // generated from recipes/*.toml
+
+namespace {
+
+int parameter_value(const std::string& text, size_t from) {
+  int value = 0;
+  const char* last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data() + from, last, value);
+  if (error != std::errc() || end != last)
+    fail_usage("recipe '" + text + "': what follows the colon must be an integer, but is '" +
+               text.substr(from) + "'");
+  return value;
+}
+
+}  // namespace
 
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
@@ -25,7 +41,14 @@ std::string recipe_text(const std::string& name) {
 
 Recipe load_recipe(const std::string& name_or_path) {
   const bool is_path = name_or_path.ends_with(".toml") || name_or_path.find('/') != std::string::npos;
-  if (!is_path) return parse_recipe(recipe_text(name_or_path), "recipes/" + name_or_path + ".toml");
+  if (!is_path) {
+    const size_t colon = name_or_path.find(':');
+    const std::string name = name_or_path.substr(0, colon);
+    const std::string text = recipe_text(name);  // an unknown name is named before its value
+    std::optional<int> value;
+    if (colon != std::string::npos) value = parameter_value(name_or_path, colon + 1);
+    return parse_recipe(text, "recipes/" + name + ".toml", value);
+  }
   std::error_code none;
   if (!std::filesystem::exists(name_or_path, none))
     fail_usage("there is no recipe file '" + name_or_path + "'");

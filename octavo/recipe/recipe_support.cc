@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -89,9 +90,13 @@ std::vector<std::string> unsupported(const Recipe& recipe) {
   if (recipe.role(Role::store_activation).format != recipe.role(Role::gemm_wgrad_input).format)
     reasons.push_back(
         "store.activation: what is kept for backward is what gemm.wgrad.input reads, no other format yet");
-  if (recipe.loss.kind != LossScaling::none)
+  int exponent = 0;
+  if (recipe.loss.kind == LossScaling::static_ &&
+      (std::frexp(recipe.loss.factor, &exponent) != 0.5 || exponent < -29 || exponent > 31))
     reasons.push_back(
-        fmt::format("loss.scale: {} is not implemented yet, only none", loss_word(recipe.loss)));
+        fmt::format("loss.scale: {} is no power of two from 2^-30 to 2^30, which gradients "
+                    "can be divided by exactly",
+                    loss_word(recipe.loss)));
   if (recipe.reduce.sum != ReduceSum::fp32)
     reasons.push_back(
         fmt::format("reduce.sum: {} is not implemented yet, only fp32", word(recipe.reduce.sum)));

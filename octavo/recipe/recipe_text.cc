@@ -82,6 +82,7 @@ std::string to_toml(const Recipe& recipe) {
     for (const std::string& deviation : recipe.deviations) out += fmt::format("  {},\n", quoted(deviation));
     out += "]\n";
   }
+  if (!recipe.parameter.empty()) out += fmt::format("parameter = {}\n", quoted(recipe.parameter));
   for (int i = 0; i < kRoleCount; ++i) {
     const Role role = static_cast<Role>(i);
     out += role_tables(role, recipe.written(role));
@@ -108,6 +109,7 @@ std::string describe(const Recipe& recipe) {
   std::string out = fmt::format("{}\n", recipe.name);
   if (!recipe.description.empty()) out += fmt::format("  {}\n", recipe.description);
   if (!recipe.paper.empty()) out += fmt::format("  paper: {}\n", recipe.paper);
+  if (!recipe.parameter.empty()) out += fmt::format("  NAME:VALUE sets {}\n", recipe.parameter);
   constexpr std::string_view kLine = "  {:<24}{:<10}{:<15}{:<12}{:<10}{}\n";
   out += "\n";
   out += fmt::format(kLine, "role", "format", "granularity", "rounding", "overflow", "scaling");

@@ -65,7 +65,8 @@ LossSpec read_loss(const TableReader& reader, const std::string& text) {
 
 class RecipeReader {
  public:
-  RecipeReader(std::string_view text, const std::string& origin) : text_(text), origin_(origin) {}
+  RecipeReader(std::string_view text, const std::string& origin, std::optional<int> value)
+      : text_(text), origin_(origin), value_(value) {}
 
   Recipe read() {
     if (text_.size() > kLargestRecipe)
@@ -84,6 +85,8 @@ class RecipeReader {
     recipe_.description = top.string("description").value_or("");
     recipe_.deviations = top.strings("deviations").value_or(std::vector<std::string>());
     if (recipe_.name.empty()) top.fail("name", "'name' must not be empty");
+    recipe_.parameter = top.string("parameter").value_or("");
+    apply_parameter(top, root);
     read_sections(top);
     // TOML nests tables, so the roles below "gemm" are read while its own table is.
     for (const std::string_view name : {"gemm", "attention", "store", "comm"})
@@ -98,6 +101,22 @@ class RecipeReader {
   }
 
  private:
+  void apply_parameter(TableReader& top, toml::table& root) {
+    if (recipe_.parameter.empty()) {
+      if (value_)
+        fail_usage(
+            fmt::format("{}: the recipe takes no value, but ':{}' follows its name", origin_, *value_));
+      return;
+    }
+    auto* key = root.at_path(recipe_.parameter).as_integer();
+    if (!key)
+      top.fail("parameter", fmt::format("'parameter' must name an integer key of this file, but is '{}'",
+                                        recipe_.parameter));
+    if (!value_) return;
+    key->get() = *value_;
+    recipe_.name += fmt::format(":{}", *value_);
+  }
+
   void read_sections(TableReader& top) {
     if (auto layers = top.table("layers")) {
       if (auto globs = layers->strings("keep_high")) recipe_.layers.keep_high = *globs;
@@ -187,14 +206,15 @@ class RecipeReader {
 
   std::string_view text_;
   const std::string& origin_;
+  std::optional<int> value_;
   Recipe recipe_;
   std::array<int, kRoleCount> lines_{};
 };
 
 }  // namespace
 
-Recipe parse_recipe(std::string_view text, const std::string& origin) {
-  return RecipeReader(text, origin).read();
+Recipe parse_recipe(std::string_view text, const std::string& origin, std::optional<int> value) {
+  return RecipeReader(text, origin, value).read();
 }
 
 }  // namespace octavo

@@ -89,6 +89,26 @@ std::vector<int64_t> steps_in(const std::string& run) {
   return steps;
 }
 
+bool has_loss_scale(const Transformer& model) { return model.recipe().loss.kind == LossScaling::dynamic; }
+
+std::string loss_scale_json(const Transformer& model, const LossScaleState& s) {
+  if (!has_loss_scale(model)) return "";
+  return fmt::format(
+      ", \"loss_scale_exponent\": {}, \"loss_scale_good_steps\": {}, \"loss_scale_skipped\": {}", s.exponent,
+      s.good, s.skipped);
+}
+
+LossScaleState read_loss_scale(const Transformer& model, const JsonObject& j) {
+  if (!has_loss_scale(model)) return {};
+  const LossScaleState s{j.get_int("loss_scale_exponent"), j.get_int("loss_scale_good_steps"),
+                         j.get_int("loss_scale_skipped")};
+  if (s.exponent < 0 || s.exponent > LossScaler::kLargest || s.good < 0 ||
+      s.good >= LossScaler::kGrowthSteps || s.skipped < 0)
+    fail_data(fmt::format("{}: the state of the loss scale ({}, {}, {}) is out of range", j.source(),
+                          s.exponent, s.good, s.skipped));
+  return s;
+}
+
 }  // namespace
 
 std::string checkpoint_path(const std::string& run, int64_t step) {
@@ -101,9 +121,10 @@ void save_checkpoint(const std::string& directory, Transformer& model, const Tra
   save_hf_model(target.path(), model, FileDtype::f32);
   copy_tokenizer(tokenizer, target.path());
   save_optimizer(target.path() + "/optimizer.safetensors", model);
-  write_file_atomic(target.path() + "/state.json",
-                    fmt::format("{{\"format_version\": {}, \"step\": {}, \"tokens\": {}}}\n", kFormatVersion,
-                                state.step, state.tokens));
+  write_file_atomic(
+      target.path() + "/state.json",
+      fmt::format("{{\"format_version\": {}, \"step\": {}, \"tokens\": {}{}}}\n", kFormatVersion, state.step,
+                  state.tokens, loss_scale_json(model, state.loss_scale)));
   target.commit({{"kind", "checkpoint"}, {"step", std::to_string(state.step)}});
 }
 
@@ -115,7 +136,7 @@ TrainState load_checkpoint(const std::string& directory, Transformer& model) {
                                  j.get_int("format_version"), kFormatVersion));
   load_hf_weights(directory, model);
   load_optimizer(directory + "/optimizer.safetensors", model);
-  return {j.get_int("step"), j.get_int("tokens")};
+  return {j.get_int("step"), j.get_int("tokens"), read_loss_scale(model, j)};
 }
 
 void save_final(const std::string& directory, Transformer& model, const std::string& tokenizer) {

@@ -8,16 +8,17 @@
 
 namespace octavo {
 
-double Optimizer::gradient_norm(Transformer& model) const {
+double Optimizer::gradient_norm(Transformer& model, double loss_scale) const {
   double sum = 0;
   model.pass().run(Part::optimizer, [&](ThreadPool& pool) {
     for (const Parameter& p : model.parameters().all())
       sum += p.grad_squares >= 0 ? p.grad_squares : sum_squares(p.grad, p.size(), pool);
   });
-  return std::sqrt(sum);
+  return std::sqrt(sum) / loss_scale;
 }
 
-void Optimizer::step(Transformer& model, int64_t step, double lr, double gradient_norm) const {
+void Optimizer::step(Transformer& model, int64_t step, double lr, double gradient_norm,
+                     double loss_scale) const {
   AdamWParams params;
   params.lr = static_cast<float>(lr);
   params.beta1 = static_cast<float>(optim_.beta1);
@@ -28,6 +29,7 @@ void Optimizer::step(Transformer& model, int64_t step, double lr, double gradien
   // PyTorch's clip_grad_norm_ has the same 1e-6.
   if (optim_.clip > 0 && gradient_norm > optim_.clip)
     params.grad_scale = static_cast<float>(optim_.clip / (gradient_norm + 1e-6));
+  params.grad_scale *= static_cast<float>(1 / loss_scale);
   model.pass().run(Part::optimizer, [&](ThreadPool& pool) {
     for (Parameter& p : model.parameters().all()) {
       params.weight_decay = p.decay ? static_cast<float>(optim_.weight_decay) : 0.0f;

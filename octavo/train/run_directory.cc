@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -57,6 +58,7 @@ void LineWriter::line(const std::string& text) {
 
 std::string default_run_name(const RunConfig& config) {
   std::string recipe = fs::path(config.recipe).stem().string();
+  std::replace(recipe.begin(), recipe.end(), ':', '-');  // fp8-cscale:5
   return fmt::format("runs/{}-{}-{}", now("%Y-%m-%dT%H%M%S"),
                      config.preset.empty() ? config.model.family : config.preset, recipe);
 }

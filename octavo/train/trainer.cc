@@ -58,6 +58,7 @@ class Trainer {
   ModelConfig model_config_;
   std::unique_ptr<Transformer> model_;
   Optimizer optimizer_;
+  LossScaler loss_scaler_;
   RunDirectory run_;
   std::unique_ptr<EventFileWriter> events_;
   TrainState state_;
@@ -79,7 +80,8 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
       // A run keeps the recipe it began with, whatever became of the file it came from.
       recipe_(load_recipe(resume ? config_.out + "/recipe.toml" : config_.recipe)),
       data_(config_),
-      optimizer_(config_.optim) {
+      optimizer_(config_.optim),
+      loss_scaler_(recipe_.loss) {
   model_config_ =
       config_.init.empty() ? model_config(config_, data_.vocab_size()) : read_hf_config(config_.init);
   if (data_.eos() >= 0 && model_config_.eos.empty()) {
@@ -176,7 +178,8 @@ void Trainer::open(bool resume) {
 LossSum Trainer::micro_batches(int64_t index) {
   const int64_t batch = config_.train.micro_batch, accum = config_.train.grad_accum,
                 seq = config_.data.sequence_length;
-  const float grad_scale = static_cast<float>(1.0 / static_cast<double>(batch * accum * seq));
+  const float grad_scale = static_cast<float>(1.0 / static_cast<double>(batch * accum * seq)) *
+                           static_cast<float>(loss_scaler_.scale(state_.loss_scale));
   LossSum total;
   for (int64_t micro = 0; micro < accum; ++micro) {
     for (int64_t b = 0; b < batch; ++b) {
@@ -215,10 +218,19 @@ StepReport Trainer::step(int64_t index) {
   pass.run(Part::optimizer, [&](ThreadPool& pool) { model_->parameters().zero_gradients(pool); });
   const LossSum sum = micro_batches(index);
   report.loss = sum.loss / static_cast<double>(sum.tokens);
-  report.grad_norm = optimizer_.gradient_norm(*model_);
-  require_finite(report);
+  report.loss_scale = loss_scaler_.scale(state_.loss_scale);
+  report.grad_norm = optimizer_.gradient_norm(*model_, report.loss_scale);
+  // A loss that is not finite is no overflow of scaled gradients.
+  report.skipped =
+      std::isfinite(report.loss) && !loss_scaler_.accept(std::isfinite(report.grad_norm), state_.loss_scale);
+  if (!report.skipped) require_finite(report);
   if (log_tensors) pass.records = &records;
-  optimizer_.step(*model_, index + 1, report.lr, report.grad_norm);
+  // The compute copies follow in either case: a resumed run rounds them as the last step did.
+  if (report.skipped)
+    model_->refresh_weights();
+  else
+    optimizer_.step(*model_, index + 1 - state_.loss_scale.skipped, report.lr, report.grad_norm,
+                    report.loss_scale);
   pass.records = nullptr;
   for (TensorRecord& record : records) {
     record.step = index + 1;
@@ -258,6 +270,10 @@ void Trainer::record(const StepReport& report) {
   j["loss"] = report.loss;
   j["lr"] = report.lr;
   j["grad_norm"] = report.grad_norm;
+  if (loss_scaler_.active()) {
+    j["loss_scale"] = report.loss_scale;
+    j["skipped"] = report.skipped;
+  }
   j["tokens_per_second"] = report.tokens_per_second;
   j["ms"] = report.seconds * 1e3;
   j["speed_of_light"] = report.speed_of_light;

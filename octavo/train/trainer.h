@@ -34,7 +34,9 @@ struct StepReport {
   double speed_of_light =
       0;  ///< time an ideal machine needs for the step's GEMMs and attention / measured time, 0..1
   double seconds_left = 0;
-  bool log = false;  ///< every log.every steps and at the last
+  double loss_scale = 1;  ///< of the gradients of this step
+  bool skipped = false;   ///< they were not finite under a dynamic loss scale: no update
+  bool log = false;       ///< every log.every steps and at the last
   StepTimes times;
 };
 

@@ -325,6 +325,32 @@ TEST_P(GemmVariant, ScalesBiasAccumulateAndBf16RoundOnceInTheStatedOrder) {
   }
 }
 
+// Multiplying by a power of two commutes with every rounding of the sum.
+TEST_P(GemmVariant, PowerOfTwoScalesAreThoseOfDequantizedOperands) {
+  for (const auto& [fa, fb] : {kPairs[0], kPairs[1], kPairs[6]})
+    for (const Shape s : {Shape{37, 83, 130}, Shape{5, 83, 2085}}) {
+      for (const auto& [exponent_a, exponent_b] : {std::pair(-7, 3), std::pair(12, -20)}) {
+        Operand a(fa, s.m, s.k, true), b(fb, s.n, s.k, true);
+        a.fill_normal(21);
+        b.fill_normal(22);
+        // BF16 holds every 8-bit code times a power of two.
+        Operand wide_a(Format::bf16, s.m, s.k, true), wide_b(Format::bf16, s.n, s.k, true);
+        for (int64_t i = 0; i < s.k; ++i) {
+          for (int64_t r = 0; r < s.m; ++r) wide_a.set(r, i, std::ldexp(a.get(r, i), exponent_a));
+          for (int64_t r = 0; r < s.n; ++r) wide_b.set(r, i, std::ldexp(b.get(r, i), exponent_b));
+        }
+        a.scales = {std::ldexp(1.0f, exponent_a)};
+        b.scales = {std::ldexp(1.0f, exponent_b)};
+        std::vector<float> epilogue, dequantized;
+        const GemmArgs g = problem(a, b, epilogue);
+        run(GetParam(), g, 2);
+        run(GetParam(), problem(wide_a, wide_b, dequantized), 2);
+        for (size_t i = 0; i < epilogue.size(); ++i)
+          ASSERT_EQ(epilogue[i], dequantized[i]) << describe(GetParam(), g) << " at " << i;
+      }
+    }
+}
+
 TEST_P(GemmVariant, NanAndInfinityReachTheirRowsAndColumnsOnly) {
   for (const auto& [fa, fb] : {kPairs[1], kPairs[2], kPairs[5]}) {
     if (!accepts(GetParam(), fa)) continue;

@@ -209,8 +209,9 @@ TEST(Unsupported, NamesEachReasonOnce) {
   EXPECT_THAT(
       reasons("gemm.format = 'e5m2fnuz'\ngemm.rounding = 'stochastic'\ngemm.scaling.kind = 'delayed'"),
       IsEmpty());
-  EXPECT_THAT(reasons("loss.scale = 'dynamic'"),
-              ::testing::ElementsAre("loss.scale: dynamic is not implemented yet, only none"));
+  EXPECT_THAT(reasons("loss.scale = 'static:1000'"),
+              ::testing::ElementsAre("loss.scale: static:1000 is no power of two from 2^-30 to 2^30, which "
+                                     "gradients can be divided by exactly"));
   EXPECT_THAT(reasons("gemm.accumulate.format = 'hopper13'"),
               ::testing::ElementsAre("gemm.accumulate: hopper13 is not implemented yet, only fp32"));
   EXPECT_THAT(reasons("store.moment1.format = 'bf16'"),

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "octavo/train/loss_scaler.h"
+
+#include <cmath>
+
+namespace octavo {
+
+double LossScaler::scale(const LossScaleState& state) const {
+  if (spec_.kind == LossScaling::none) return 1;
+  if (spec_.kind == LossScaling::static_) return spec_.factor;
+  return std::ldexp(1.0, static_cast<int>(state.exponent));
+}
+
+bool LossScaler::accept(bool finite, LossScaleState& state) const {
+  if (spec_.kind != LossScaling::dynamic) return true;
+  if (!finite) {
+    if (state.exponent == 0) return true;
+    --state.exponent;
+    state.good = 0;
+    ++state.skipped;
+    return false;
+  }
+  if (++state.good == kGrowthSteps) {
+    state.good = 0;
+    if (state.exponent < kLargest) ++state.exponent;
+  }
+  return true;
+}
+
+}  // namespace octavo
