@@ -46,7 +46,7 @@ TEST(Checkpoint, RoundTrip) {
     TestModel first(config, "fp8-amax", {2, 9, 0}), second(config, "fp8-amax", {2, 9, 0});
     step(first, 0);
     step(first, 1);
-    save_checkpoint(directory / "c", first.model, {2, 36}, "");
+    save_checkpoint(directory / "c", first.model, {.step = 2, .tokens = 36}, "");
     EXPECT_FALSE(same(first, second));
     const TrainState state = load_checkpoint(directory / "c", second.model);
     EXPECT_EQ(state.step, 2);
@@ -66,7 +66,7 @@ TEST(Checkpoint, DamageIsNamed) {
   step(model, 0);
   const auto fresh = [&] {
     fs::remove_all(directory / "c");
-    save_checkpoint(directory / "c", model.model, {1, 18}, "");
+    save_checkpoint(directory / "c", model.model, {.step = 1, .tokens = 18}, "");
   };
   for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json", "config.json"}) {
     const std::string path = directory / (std::string("c/") + file);
@@ -87,7 +87,7 @@ TEST(Checkpoint, DamageIsNamed) {
 TEST(Checkpoint, AnotherModelIsRefused) {
   const TemporaryDirectory directory;
   TestModel gpt2(tiny_gpt2(), "bf16", {1, 4, 0}), llama(tiny_llama(), "bf16", {1, 4, 0});
-  save_checkpoint(directory / "c", gpt2.model, {1, 4}, "");
+  save_checkpoint(directory / "c", gpt2.model, {.step = 1, .tokens = 4}, "");
   EXPECT_THROW(load_checkpoint(directory / "c", llama.model), Error);
 }
 
@@ -97,7 +97,7 @@ TEST(Checkpoint, NewestSkipsDamagedAndForeignDirectories) {
   const std::string run = directory.path();
   EXPECT_FALSE(newest_checkpoint(run));
   for (const int64_t step : {5, 10, 15})
-    save_checkpoint(checkpoint_path(run, step), model.model, {step, 0}, "");
+    save_checkpoint(checkpoint_path(run, step), model.model, {.step = step, .tokens = 0}, "");
   for (const char* name :
        {"step_99999999999999999999999", "step_7", "step_", "step_-0000001", "step_0000001x", "notes"})
     fs::create_directories(run + "/checkpoints/" + name);
@@ -110,7 +110,7 @@ TEST(Checkpoint, NewestSkipsDamagedAndForeignDirectories) {
   // A run that goes on from 10 must not count the damaged one as its newest.
   set_aside_checkpoints_after(run, 10);
   EXPECT_TRUE(fs::exists(checkpoint_path(run, 15) + ".damaged"));
-  save_checkpoint(checkpoint_path(run, 12), model.model, {12, 0}, "");
+  save_checkpoint(checkpoint_path(run, 12), model.model, {.step = 12, .tokens = 0}, "");
   prune_checkpoints(run, 1);
   EXPECT_EQ(newest_checkpoint(run), checkpoint_path(run, 12));
   EXPECT_FALSE(fs::exists(checkpoint_path(run, 10)));
