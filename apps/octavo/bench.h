@@ -18,8 +18,9 @@ struct BenchOptions {
 };
 void add_bench_options(CLI::App* command, BenchOptions& options);
 
-/// A call and the limit it is held against, measured in turns: limit, call, limit, call, ... A virtual machine
-/// changes its speed within seconds; a limit measured once would belong to another machine than the call.
+/// A call and the limit it is held against, measured in turns: limit, call, limit, call, ... A virtual
+/// machine changes its speed within seconds; a limit measured once would belong to another machine than the
+/// call.
 struct BenchTiming {
   double median = 0;  ///< seconds of one call
   double spread = 0;  ///< (max - min) / median over the repetitions

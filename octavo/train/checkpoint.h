@@ -16,7 +16,7 @@ namespace octavo {
 struct TrainState {
   int64_t step = 0;    ///< optimizer steps done
   int64_t tokens = 0;  ///< targets trained on
-  LossScaleState loss_scale;
+  LossScaleState loss_scale{};
 };
 
 /// Files: model.safetensors + config.json (Hugging Face, F32 masters) and the tokenizer, so a checkpoint is
