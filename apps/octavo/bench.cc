@@ -60,6 +60,9 @@ BenchTiming bench_against(int reps, double work, const std::function<double()>& 
   return timing;
 }
 
+UnitPeak::UnitPeak(const std::string& variant, ThreadPool& pool)
+    : known_(gemm_peak_kind(variant, unit_)), meter_(unit_, pool) {}
+
 void bench_emit(const BenchOptions& options, const nlohmann::ordered_json& line, const std::string& text) {
   fmt::print("{}\n", options.json ? line.dump() : text);
   std::fflush(stdout);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "octavo/base/buffer.h"
+#include "octavo/kernels/peak.h"
 #include "octavo/numerics/format.h"
 
 namespace octavo {
@@ -32,6 +33,19 @@ struct BenchTiming {
 /// call does not count; `warm` is called after it.
 BenchTiming bench_against(int reps, double work, const std::function<double()>& limit,
                           const std::function<void()>& call, const std::function<void()>& warm = {});
+
+/// The peak of the unit that a variant of GEMM or attention runs on, as a limit; 0 for the reference.
+class UnitPeak {
+ public:
+  UnitPeak(const std::string& variant, ThreadPool& pool);
+  double now() { return known_ ? meter_.now() : 0; }
+  const char* name() const { return known_ ? to_string(unit_) : "none"; }
+
+ private:
+  PeakKind unit_ = PeakKind::fma_fp32;
+  bool known_;
+  PeakMeter meter_;
+};
 
 /// One line on stdout: the JSON object or the text.
 void bench_emit(const BenchOptions& options, const nlohmann::ordered_json& line, const std::string& text);

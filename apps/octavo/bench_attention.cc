@@ -59,16 +59,14 @@ void bench_attention_of(const AttentionOptions& o, const AttentionShape& s, Form
   };
   forward();  // gives the backward pass its inputs
   const std::string variant = attention_variant(s, format), shape = to_string(s);
-  PeakKind unit = PeakKind::fma_fp32;
-  const bool known = gemm_peak_kind(variant, unit);  // kernels of a name run on the same unit
-  PeakMeter peak(unit, pool);
+  UnitPeak peak(variant, pool);  // kernels of a name run on the same unit
   for (const std::string& pass : split_list(o.passes)) {
     if (pass != "forward" && pass != "backward")
       fail_usage(fmt::format("--passes: '{}' is unknown, expected forward or backward", pass));
     const bool is_forward = pass == "forward";
     const double work = is_forward ? attention_forward_flops(s) : attention_backward_flops(s);
     const BenchTiming time = bench_against(
-        o.reps, work, [&] { return known ? peak.now() : 0; },
+        o.reps, work, [&] { return peak.now(); },
         is_forward ? std::function<void()>(forward) : std::function<void()>(backward));
     const double rate = work / time.median;
     nlohmann::ordered_json j{{"bench", "attention"},
@@ -78,7 +76,7 @@ void bench_attention_of(const AttentionOptions& o, const AttentionShape& s, Form
                              {"variant", variant},
                              {"threads", pool.size()},
                              {"gflops", rate / 1e9},
-                             {"peak", known ? to_string(unit) : "none"},
+                             {"peak", peak.name()},
                              {"peak_gflops", time.limit / 1e9},
                              {"ratio_to_peak", time.ratio},
                              {"median_ms", time.median * 1e3},
@@ -86,9 +84,8 @@ void bench_attention_of(const AttentionOptions& o, const AttentionShape& s, Form
     bench_emit(o, j,
                fmt::format(
                    "{:<20} {:<8} {:<4} {:<10} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f})  {:.3f} ms ±{:.0f} %",
-                   shape, pass, to_string(format), variant, rate / 1e9, 100 * time.ratio,
-                   known ? to_string(unit) : "no known unit", time.limit / 1e9, time.median * 1e3,
-                   50 * time.spread));
+                   shape, pass, to_string(format), variant, rate / 1e9, 100 * time.ratio, peak.name(),
+                   time.limit / 1e9, time.median * 1e3, 50 * time.spread));
   }
 }
 

@@ -75,14 +75,11 @@ void bench_gemm(const GemmOptions& o) {
         const Buffer scratch(gemm_workspace_with(variant, args, pool.size()) + 64);
         Workspace workspace(scratch.data(), scratch.size());
 
-        PeakKind unit = PeakKind::fma_fp32;
-        const bool known = gemm_peak_kind(variant, unit);
-        PeakMeter peak(unit, pool);
+        UnitPeak peak(variant, pool);
         const double work =
             2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
         const BenchTiming time = bench_against(
-            o.reps, work, [&] { return known ? peak.now() : 0; },
-            [&] { gemm_with(variant, args, pool, workspace); });
+            o.reps, work, [&] { return peak.now(); }, [&] { gemm_with(variant, args, pool, workspace); });
         const double flops = work / time.median;
         nlohmann::ordered_json j{{"bench", "gemm"},
                                  {"shape", shape_text},
@@ -91,7 +88,7 @@ void bench_gemm(const GemmOptions& o) {
                                  {"variant", variant},
                                  {"threads", pool.size()},
                                  {"gflops", flops / 1e9},
-                                 {"peak", known ? to_string(unit) : "none"},
+                                 {"peak", peak.name()},
                                  {"peak_gflops", time.limit / 1e9},
                                  {"ratio_to_peak", time.ratio},
                                  {"median_ms", time.median * 1e3},
@@ -99,9 +96,8 @@ void bench_gemm(const GemmOptions& o) {
         bench_emit(o, j,
                    fmt::format("{:<18} {} {:<12} {:<11} {:8.1f} GFLOP/s  {:5.1f} % of {} ({:.0f})  {:.3f} ms "
                                "±{:.0f} %",
-                               shape_text, layout, types, variant, flops / 1e9, 100 * time.ratio,
-                               known ? to_string(unit) : "nothing measured", time.limit / 1e9,
-                               time.median * 1e3, 50 * time.spread));
+                               shape_text, layout, types, variant, flops / 1e9, 100 * time.ratio, peak.name(),
+                               time.limit / 1e9, time.median * 1e3, 50 * time.spread));
       }
     }
   }

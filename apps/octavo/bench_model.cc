@@ -67,13 +67,11 @@ void bench_step(const ModelOptions& o) {
       }
       optimizer.step(model, ++steps, 1e-4, optimizer.gradient_norm(model));
     };
-    PeakKind unit = PeakKind::fma_fp32;
-    const bool known = gemm_peak_kind(typical_gemm(config, recipe, rows), unit);
-    PeakMeter peak(unit, pool);
+    UnitPeak peak(gemm_choice(typical_gemm(config, recipe, rows)).variant, pool);
     const double flops =
         static_cast<double>(o.grad_accum) * training_flops(config, o.micro_batch, o.seq_len).total();
     const BenchTiming time = bench_against(
-        o.reps, flops, [&] { return known ? peak.now() : 0; }, step, [&] { model.pass().times = {}; });
+        o.reps, flops, [&] { return peak.now(); }, step, [&] { model.pass().times = {}; });
     times = model.pass().times;
     nlohmann::ordered_json j{{"bench", "step"},
                              {"preset", o.preset},

@@ -4,13 +4,11 @@
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/data/bpe_train.h"
-#include "octavo/data/json_reading.h"
+#include "octavo/data/tokenizer_json_write.h"
 #include "octavo/data/utf8.h"
 
 namespace octavo {
 namespace {
-
-using OrderedJson = nlohmann::ordered_json;
 
 // Token texts as the file has them: special tokens plain, all others in the printable alphabet.
 std::vector<std::string> token_texts(const TrainedBpe& bpe) {
@@ -20,21 +18,9 @@ std::vector<std::string> token_texts(const TrainedBpe& bpe) {
   return texts;
 }
 
-OrderedJson byte_level(bool use_regex) {
-  return {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
-}
-
 OrderedJson pretokenizer(const std::string& pattern) {
   if (pattern.empty()) return byte_level(true);
-  const OrderedJson split = {
-      {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-  return {{"type", "Sequence"}, {"pretokenizers", OrderedJson::array({split, byte_level(false)})}};
-}
-
-OrderedJson added_token(const std::string& content) {
-  return {{"content", content}, {"single_word", false}, {"lstrip", false},
-          {"rstrip", false},    {"normalized", false},  {"special", true}};
+  return pretokenizer_sequence(split_isolated(pattern), byte_level(false));
 }
 
 }  // namespace
@@ -48,31 +34,17 @@ void save_tokenizer_json(const TrainedBpe& bpe, const std::string& directory, co
   for (size_t id = 0; id < texts.size(); ++id) {
     static_cast<std::vector<std::pair<const std::string, OrderedJson>>&>(entries).emplace_back(texts[id], id);
     if (id >= bpe.special_tokens.size()) continue;
-    OrderedJson token = added_token(texts[id]);
+    OrderedJson token = added_token(texts[id], true);
     decoder_tokens[std::to_string(id)] = token;
     token["id"] = id;
     added.push_back(token);
   }
   for (const auto& [left, right] : bpe.merges) merges.push_back(texts[left] + " " + texts[right]);
-  const OrderedJson file = {{"version", "1.0"},
-                            {"truncation", nullptr},
-                            {"padding", nullptr},
-                            {"added_tokens", added},
-                            {"normalizer", nullptr},
-                            {"pre_tokenizer", pretokenizer(pattern)},
-                            {"post_processor", byte_level(true)},
-                            {"decoder", byte_level(true)},
-                            {"model",
-                             {{"type", "BPE"},
-                              {"dropout", nullptr},
-                              {"unk_token", nullptr},
-                              {"continuing_subword_prefix", nullptr},
-                              {"end_of_word_suffix", nullptr},
-                              {"fuse_unk", false},
-                              {"byte_fallback", false},
-                              {"ignore_merges", false},
-                              {"vocab", vocab},
-                              {"merges", merges}}}};
+  const OrderedJson file = tokenizer_json({.vocab = vocab,
+                                           .merges = merges,
+                                           .added_tokens = added,
+                                           .pre_tokenizer = pretokenizer(pattern),
+                                           .post_processor = byte_level(true)});
   OrderedJson config = {{"added_tokens_decoder", decoder_tokens},
                         {"clean_up_tokenization_spaces", false},
                         {"tokenizer_class", "PreTrainedTokenizerFast"}};

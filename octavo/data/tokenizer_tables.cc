@@ -12,12 +12,11 @@
 #include "octavo/base/quote_name.h"
 #include "octavo/data/json_reading.h"
 #include "octavo/data/spm_tokenizer.h"
+#include "octavo/data/tokenizer_json_write.h"
 #include "octavo/data/utf8.h"
 
 namespace octavo {
 namespace {
-
-using OrderedJson = nlohmann::ordered_json;
 
 // Llama 3's words: contractions, letters with one sign before them, up to three digits, signs, line ends,
 // spaces.
@@ -77,23 +76,16 @@ std::string token_at(const TokenizerTables& t, const std::optional<int64_t>& id)
   return std::string(t.tokens[static_cast<size_t>(*id)]);
 }
 
-OrderedJson byte_level(bool use_regex) {
-  return {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
-}
-
 OrderedJson pretokenizer(Words words) {
-  if (words == Words::gpt2) return byte_level(true);
-  OrderedJson first;
-  if (words == Words::digits_then_gpt2)
-    first = {{"type", "Digits"}, {"individual_digits", true}};
-  else
-    first = {{"type", "Split"},
-             {"pattern", {{"Regex", kLlama3Pattern}}},
-             {"behavior", "Isolated"},
-             {"invert", false}};
-  const bool regex = words == Words::digits_then_gpt2;
-  return {{"type", "Sequence"}, {"pretokenizers", OrderedJson::array({first, byte_level(regex)})}};
+  switch (words) {
+    case Words::gpt2:
+      return byte_level(true);
+    case Words::digits_then_gpt2:
+      return pretokenizer_sequence({{"type", "Digits"}, {"individual_digits", true}}, byte_level(true));
+    case Words::llama3:
+      break;
+  }
+  return pretokenizer_sequence(split_isolated(kLlama3Pattern), byte_level(false));
 }
 
 OrderedJson post_processor(const TokenizerTables& t) {
@@ -118,13 +110,9 @@ OrderedJson added_tokens(const TokenizerTables& t) {
     const PieceType type = type_of(t, id);
     const bool special = type == PieceType::control || type == PieceType::unknown;
     if (!special && type != PieceType::user_defined) continue;
-    list.push_back({{"id", id},
-                    {"content", t.tokens[id]},
-                    {"single_word", false},
-                    {"lstrip", false},
-                    {"rstrip", false},
-                    {"normalized", false},
-                    {"special", special}});
+    OrderedJson token = {{"id", id}};
+    token.update(added_token(std::string(t.tokens[id]), special));
+    list.push_back(token);
   }
   return list;
 }
@@ -141,25 +129,12 @@ OrderedJson byte_level_bpe(const TokenizerTables& t) {
       fail_data(fmt::format("'{}': merge {} is not valid UTF-8", t.source, i));
     merges.push_back(t.merges[i]);
   }
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", added_tokens(t)},
-          {"normalizer", nullptr},
-          {"pre_tokenizer", pretokenizer(words)},
-          {"post_processor", post_processor(t)},
-          {"decoder", byte_level(true)},
-          {"model",
-           {{"type", "BPE"},
-            {"dropout", nullptr},
-            {"unk_token", nullptr},
-            {"continuing_subword_prefix", nullptr},
-            {"end_of_word_suffix", nullptr},
-            {"fuse_unk", false},
-            {"byte_fallback", false},
-            {"ignore_merges", words == Words::llama3},
-            {"vocab", vocab},
-            {"merges", merges}}}};
+  return tokenizer_json({.vocab = vocab,
+                         .merges = merges,
+                         .added_tokens = added_tokens(t),
+                         .pre_tokenizer = pretokenizer(words),
+                         .post_processor = post_processor(t),
+                         .ignore_merges = words == Words::llama3});
 }
 
 /// Writes one protobuf message; negative numbers take ten bytes, as the format wants them.

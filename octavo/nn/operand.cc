@@ -48,7 +48,6 @@ bool OperandSlot::scale_is_known(const Pass& pass) const {
 
 CodesOut OperandSlot::begin_codes(Pass& pass, ScaledTensor& out) const {
   out.granularity = spec_.granularity;
-  if (pass.planning()) return encoding(out, 0);
   out.scales[0] = pass.scaler.scale_for(slot_);
   return encoding(out, pass.rounding_seed(slot_));
 }
@@ -98,8 +97,8 @@ void SavedOperand::bind(const Arena& arena) {
 
 SavedOperand::Draft SavedOperand::begin(Pass& pass, int64_t rows, Matrix own) const {
   if (direct()) return {rows_of(storage_, 0, rows), nullptr, {}};
-  // A step that records statistics needs the values themselves.
-  if (!own.data && !pass.records && slot_.scale_is_known(pass)) {
+  // A step that records statistics needs the values themselves, and the plan has room for them.
+  if (!own.data && !pass.planning() && !pass.records && slot_.scale_is_known(pass)) {
     ScaledTensor out = tensor_;
     out.codes = rows_of(storage_, 0, rows);
     return {{}, pass.new_amax(), slot_.begin_codes(pass, out)};
@@ -119,7 +118,7 @@ void SavedOperand::finish(Pass& pass, const Draft& draft) {
     return;
   }
   seed_ = draft.codes.seed;
-  if (!pass.planning()) slot_.observe(pass, *draft.amax);
+  slot_.observe(pass, *draft.amax);
 }
 
 CodesOut SavedOperand::again(int64_t rows) const {

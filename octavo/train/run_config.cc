@@ -268,12 +268,12 @@ void validate(const RunConfig& c) {
 
 Kept kept_state(const RunConfig& config, const Recipe& recipe) {
   Kept kept;
-  const bool codes = carries_scale(recipe.role(Role::gemm_fprop_input).format);
+  bool automatic = false;
   for (const std::string& word : config.train.recompute) {
     if (word == "none")
       continue;
     else if (word == "auto")
-      kept.normed = kept.hidden = !codes;
+      automatic = true;
     else if (word == "norm")
       kept.normed = false;
     else if (word == "activation")
@@ -284,6 +284,8 @@ Kept kept_state(const RunConfig& config, const Recipe& recipe) {
       fail_usage(fmt::format("train.recompute: '{}' is unknown{}", word,
                              did_you_mean(word, {"auto", "none", "norm", "activation", "block"})));
   }
+  if (automatic && carries_scale(recipe.role(Role::gemm_fprop_input).format))
+    kept.normed = kept.hidden = false;
   return kept;
 }
 

@@ -53,6 +53,19 @@ void check_all_modes(const TestMatrix& x, float scale, ThreadPool& pool) {
       }
 }
 
+/// As quantize() describes a format to a row kernel.
+CodeGrid saturating_grid(Format format) {
+  const FormatSpec s = spec(format);
+  return {.mantissa_bits = s.mantissa_bits,
+          .bias = s.bias,
+          .max_code = s.max_code,
+          .overflow_code = s.max_code,
+          .nan_code = s.nan_code,
+          .has_negative_zero = s.has_negative_zero,
+          .min_normal = min_normal(format),
+          .limit = 2 * max_finite(format)};
+}
+
 /// Every BF16 number.
 TestMatrix all_bf16() {
   TestMatrix x(Format::bf16, 256, 256);
@@ -164,15 +177,7 @@ TEST(Quantize, RandomNumbersBeyond32Bits) {
   for_each_isa([&] {
     for (const uint64_t first : {uint64_t{0xffffffff} - 20, (uint64_t{5} << 32) - 1, uint64_t{1} << 32}) {
       std::vector<uint8_t> codes(61);
-      const FormatSpec s = spec(Format::e4m3);
-      const CodeGrid grid{.mantissa_bits = s.mantissa_bits,
-                          .bias = s.bias,
-                          .max_code = s.max_code,
-                          .overflow_code = s.max_code,
-                          .nan_code = s.nan_code,
-                          .has_negative_zero = true,
-                          .min_normal = min_normal(Format::e4m3),
-                          .limit = 2 * max_finite(Format::e4m3)};
+      const CodeGrid grid = saturating_grid(Format::e4m3);
       row_kernels().quantize({.x = {view.data, false},
                               .codes = codes.data(),
                               .cols = 61,
@@ -188,15 +193,7 @@ TEST(Quantize, RandomNumbersBeyond32Bits) {
 }
 
 TEST(Quantize, WritingPastTheCachesGivesTheSameCodes) {
-  const FormatSpec s = spec(Format::e5m2);
-  const CodeGrid grid{.mantissa_bits = s.mantissa_bits,
-                      .bias = s.bias,
-                      .max_code = s.max_code,
-                      .overflow_code = s.max_code,
-                      .nan_code = s.nan_code,
-                      .has_negative_zero = true,
-                      .min_normal = min_normal(Format::e5m2),
-                      .limit = 2 * max_finite(Format::e5m2)};
+  const CodeGrid grid = saturating_grid(Format::e5m2);
   for_each_isa([&] {
     for (const Format from : {Format::fp32, Format::bf16}) {
       const TestMatrix x = TestMatrix(from, 1, 1000).fill(3, 40);

@@ -122,11 +122,12 @@ struct TestModel {
     randomize(model);
   }
 
-  /// Mean loss of the batch; gradients of the mean are added to what is there.
+  /// Mean loss of the batch; gradients of the mean, times the recipe's loss scale, are added to what is
+  /// there.
   double train(const TestBatch& b, int64_t counted = 0) {
     if (counted == 0) counted = b.counted;
-    const LossSum sum =
-        model.train(b.view(), b.targets.data(), static_cast<float>(1.0 / static_cast<double>(counted)));
+    const double scale = model.recipe().loss.factor / static_cast<double>(counted);
+    const LossSum sum = model.train(b.view(), b.targets.data(), static_cast<float>(scale));
     EXPECT_EQ(sum.tokens, b.counted);
     return sum.loss / static_cast<double>(counted);
   }

@@ -30,6 +30,26 @@ TEST(Memory, PlanIsAllocation) {
   }
 }
 
+// Codes are written at once where the scale is known, but a pass that records needs the values as well.
+TEST(Memory, ThePlanHasRoomForRecordingPasses) {
+  for (const char* recipe : {"fp8-amax", "fp8-cscale", "fp8-delayed"})
+    for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())})
+      for (const Purpose purpose : {Purpose::training, Purpose::inference}) {
+        ThreadPool pool(2);
+        Transformer model(config, load_recipe(recipe), purpose, pool);
+        const TestBatch batch(config, 2, 33);
+        for (int times = 0; times < 2; ++times) {  // with the history of an earlier use, too
+          model.allocate({2, 33, 0});
+          randomize(model);
+          std::vector<TensorRecord> records;
+          model.evaluate(batch.view(), batch.targets.data());
+          model.pass().records = &records;
+          model.evaluate(batch.view(), batch.targets.data());
+          EXPECT_FALSE(records.empty());
+        }
+      }
+}
+
 TEST(Memory, TrainingHoldsFourFloatsAParameter) {
   const ModelConfig config = larger(tiny_gpt2());
   TestModel engine(config, "bf16", {1, 8, 0});

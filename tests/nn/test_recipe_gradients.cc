@@ -9,12 +9,9 @@ std::map<std::string, std::vector<float>> gradients_of(const ModelConfig& config
                                                        double& loss) {
   const TestBatch batch(config, 3, 47);
   TestModel engine(config, recipe, {3, 47, 0});
-  // With the recipe's loss scale, which the gradients are then divided by.
-  const double scale = engine.model.recipe().loss.factor;
-  const double counted = static_cast<double>(batch.counted);
-  loss = engine.model.train(batch.view(), batch.targets.data(), static_cast<float>(scale / counted)).loss /
-         counted;
+  loss = engine.train(batch);
   auto gradients = engine.gradients();
+  const double scale = engine.model.recipe().loss.factor;
   for (auto& [name, gradient] : gradients)
     for (float& g : gradient) g /= static_cast<float>(scale);
   return gradients;

@@ -102,12 +102,13 @@ struct BackwardTiles : BackwardTile {
 
   float factor(const AttentionUnit&) const { return 1.0f; }
 
+  /// dv, whose sums begin after this, is the room in which v is widened.
   void load_keys(const AttentionUnit& u, int64_t j0, int64_t keys) const {
     const int64_t width = u.head_dim;
     fill_zero(k_columns, width * kKeys);
     fill_zero(v_columns, width * kKeys);
     for (int64_t j = 0; j < keys; ++j) {
-      widen_row(static_cast<const T*>(u.v) + (j0 + j) * u.v_stride, width, 1.0f, dv + j * stride);  // for now
+      widen_row(static_cast<const T*>(u.v) + (j0 + j) * u.v_stride, width, 1.0f, dv + j * stride);
       widen_row(static_cast<const T*>(u.k) + (j0 + j) * u.k_stride, width, 1.0f, k + j * stride);
     }
     transpose(dv, stride, keys, width, v_columns, kKeys);

@@ -208,5 +208,20 @@ inline U32 store_columns(const float* x, int64_t stride, F32 factor, uint16_t* c
   return amax;
 }
 
+/// The forward pass's end for the rows row .. row + 16 of a tile: their sums, [head_dim] `stride` apart,
+/// divided by their totals, and the log-sum-exp. `top` and `total` are those of the tile; top is times
+/// log2(e).
+inline U32 finish_rows(const AttentionUnit& u, const float* sums, int64_t stride, const float* top,
+                       const float* total, int64_t row, int64_t rows, U32 amax) {
+  uint16_t* out[kLanes];
+  query_rows<uint16_t>(u, u.out, u.out_stride, u.first_row, rows).find(row, kLanes, out);
+  const F32 factor = splat(1.0f) / load(total + row);
+  for (int64_t d = 0; d < u.head_dim; d += kLanes)
+    amax = store_columns(sums + d * stride, stride, factor, out, d, u.head_dim, amax);
+  for (int64_t r = row; u.lse && r < smaller(row + kLanes, rows); ++r)
+    u.lse[lse_index(u, u.first_row + r)] = top[r] * 0.693147181f + logf(total[r]);
+  return amax;
+}
+
 }  // namespace
 }  // namespace octavo::avx512

@@ -81,19 +81,6 @@ void row_panel(const AttentionUnit& u, const ForwardTile& t, int64_t r, int64_t 
                    out + row, kPanel, j0 > 0);
 }
 
-/// Divides the sums of 16 rows by their totals and stores them.
-U32 finish_rows(const AttentionUnit& u, const ForwardTile& t, int64_t row, int64_t rows, U32 amax) {
-  uint16_t* out[kLanes];
-  query_rows<uint16_t>(u, u.out, u.out_stride, u.first_row, rows).find(row, kLanes, out);
-  const F32 factor = splat(1.0f) / load(t.total + row);
-  const float* sums = t.out + row / kPanel * kPanel * round_up(u.head_dim) + row % kPanel;
-  for (int64_t d = 0; d < u.head_dim; d += kLanes)
-    amax = store_columns(sums + d * kPanel, kPanel, factor, out, d, u.head_dim, amax);
-  for (int64_t r = row; u.lse && r < smaller(row + kLanes, rows); ++r)
-    u.lse[lse_index(u, u.first_row + r)] = t.top[r] * 0.693147181f + logf(t.total[r]);
-  return amax;
-}
-
 }  // namespace
 
 size_t dot_forward_scratch(const AttentionUnit& u) {
@@ -131,7 +118,9 @@ uint32_t dot_forward(const AttentionUnit& u, void* memory) {
     }
   }
   U32 amax = splat(0u);
-  for (int64_t r = 0; r < rows; r += kLanes) amax = finish_rows(u, t, r, rows, amax);
+  for (int64_t r = 0; r < rows; r += kLanes)
+    amax = finish_rows(u, t.out + r / kPanel * kPanel * round_up(u.head_dim) + r % kPanel, kPanel, t.top,
+                       t.total, r, rows, amax);
   return largest(amax);
 }
 
