@@ -5,9 +5,9 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "command.h"
+#include "eval.h"
 #include "octavo/base/error.h"
 #include "octavo/data/corpus.h"
 #include "octavo/data/dataset.h"
@@ -15,18 +15,10 @@
 #include "octavo/io/hf_model.h"
 #include "octavo/train/evaluation.h"
 #include "octavo/train/training_data.h"
-#include "terminal.h"
 
 namespace octavo {
 namespace fs = std::filesystem;
 namespace {
-
-struct Options {
-  std::string model, data, field = "text", recipe = "bf16";
-  int64_t seq_len = 0, micro_batch = 8, batches = 0;
-  int threads = 0;
-  bool json = false;
-};
 
 /// Text is tokenized on the spot and goes through the same shards as everything else, in a directory that is
 /// removed again.
@@ -64,11 +56,10 @@ bool is_tokens(const std::string& path) {
   return extension == ".octok" || extension == ".bin" || fs::exists(path + "/dataset.json");
 }
 
-void run(const Options& o) {
-  ThreadPool pool(o.threads);
+void evaluate_data(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   const ModelConfig config = read_hf_config(model_directory(o.model));
   Limits limits;
-  limits.batch = o.micro_batch;
+  limits.batch = o.windows_a_pass();
   limits.seq = o.seq_len > 0 ? o.seq_len : std::min<int64_t>(config.context, 1024);
   if (limits.seq > config.context)
     fail_usage(fmt::format("--seq-len {} is more than the model's context {}", limits.seq, config.context));
@@ -79,50 +70,92 @@ void run(const Options& o) {
   tokens->require_vocabulary(config.vocab_size);
   const SampleLoader samples(*tokens, limits.seq, 0, false);
   Progress progress("eval", "sequences");
-  const LossSum sum = evaluate_loss(*loaded.model, samples, o.micro_batch, o.batches,
-                                    [&](int64_t done, int64_t total) { progress.update(done, total); });
+  const LossSum sum = evaluate_loss(*loaded.model, samples, limits.batch, o.batches, watched(progress));
   progress.finish();
   const double loss = sum.loss / static_cast<double>(sum.tokens);
   const double bytes_per_token = tokens->text_bytes() > 0 ? static_cast<double>(tokens->text_bytes()) /
                                                                 static_cast<double>(tokens->size())
                                                           : 0;
-  nlohmann::ordered_json j;
-  j["model"] = o.model;
-  j["recipe"] = o.recipe;
   j["loss"] = loss;
   j["perplexity"] = std::exp(loss);
   j["tokens"] = sum.tokens;
   if (bytes_per_token > 0) j["bits_per_byte"] = loss / std::log(2.0) / bytes_per_token;
-  if (o.json) {
-    fmt::print("{}\n", j.dump());
-    return;
-  }
+  if (o.json) return;
   fmt::print("loss           {:.4f}\nperplexity     {:.3f}\n", loss, std::exp(loss));
   if (bytes_per_token > 0) fmt::print("bits per byte  {:.4f}\n", loss / std::log(2.0) / bytes_per_token);
   fmt::print("tokens         {}\n", sum.tokens);
 }
 
+void run(const EvalOptions& o) {
+  if (o.data.empty() && o.text.empty() && o.tasks.empty())
+    fail_usage("nothing to evaluate on: give --data, --text or --tasks");
+  ThreadPool pool(o.threads);
+  EvalJson j;
+  if (!o.compare.empty() || !o.model_b.empty()) {
+    evaluate_pair(o, pool, j);
+  } else {
+    j["model"] = o.model;
+    j["recipe"] = o.recipe;
+    if (!o.data.empty()) evaluate_data(o, pool, j);
+    if (!o.tasks.empty()) evaluate_tasks(o, pool, j);
+    if (!o.text.empty()) evaluate_text(o, pool, j);
+  }
+  if (o.json) fmt::print("{}\n", j.dump());
+}
+
 }  // namespace
 
+std::function<void(int64_t, int64_t)> watched(Progress& progress) {
+  return [&progress](int64_t done, int64_t total) {
+    progress.update(done, total);
+    if (stop_requested()) throw Error(ExitCode::interrupted, "stopped before the evaluation was complete");
+  };
+}
+
 void add_eval(CLI::App& app) {
-  auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("eval", "Loss and perplexity of a model on a text or token file");
+  auto o = std::make_shared<EvalOptions>();
+  CLI::App* c = app.add_subcommand("eval", "Loss and perplexity of a model, zero-shot tasks, comparisons");
   c->add_option("-m,--model", o->model, "Model directory, run directory or checkpoint")->required();
-  c->add_option("--data", o->data,
-                "Data set directory (its validation split), token shard, text or .jsonl file")
-      ->required();
   c->add_option("--recipe", o->recipe, "Numbers to compute in")->capture_default_str();
-  c->add_option("--seq-len", o->seq_len, "Tokens a window (default: the model's context, at most 1024)");
-  c->add_option("--micro-batch", o->micro_batch, "Windows at a time")
+  c->add_option(
+      "--data", o->data,
+      "Data set directory (its validation split), token shard, text or .jsonl file: loss and perplexity");
+  c->add_option("--text", o->text, "Text file: perplexity of its tokens, words and bytes by sliding windows");
+  c->add_option("--tasks", o->tasks,
+                "Comma-separated: hellaswag, arc_easy, arc_challenge, piqa, lambada_openai, blimp, mmlu")
+      ->delimiter(',');
+  c->add_option("--task-data", o->task_data, "Folder with a folder of files for each task");
+  c->add_option("--limit", o->limit, "Items of each task (of each subject and paradigm), 0 = all")
       ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  c->add_option("--shots", o->shots, "mmlu: solved questions before each question, 0 to 5")
+      ->capture_default_str();
+  c->add_option("--log-items", o->log_items, "File for one JSON line an item: prompt and log-likelihoods");
+  c->add_option("--compare", o->compare, "Two recipes, a and b, to compare on --tasks and --text")
+      ->expected(2);
+  c->add_option("--model-b", o->model_b, "Another model for b (default: --model)");
+  c->add_option("--resamples", o->resamples, "Resamples of the bootstrap behind intervals")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000000));
+  c->add_option("--seed", o->seed, "Of the resamples")->capture_default_str();
+  c->add_option("--seq-len", o->seq_len, "Tokens a window (default: the model's context, at most 1024)")
+      ->check(CLI::NonNegativeNumber);
+  c->add_option("--stride", o->stride,
+                "--text: tokens from window to window (default: --seq-len, no overlap)")
+      ->check(CLI::NonNegativeNumber);
+  c->add_option("--micro-batch,--batch", o->batch, "Sequences at a time (default: 8, with --tasks 16)")
       ->check(CLI::Range(1, 4096));
-  c->add_option("--batches", o->batches, "Stop after this many, 0 = all")->capture_default_str();
+  c->add_option("--batches", o->batches, "--data: stop after this many, 0 = all")->capture_default_str();
   c->add_option("--field", o->field, "Field of JSON Lines that holds the text")->capture_default_str();
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print one JSON object");
   c->footer(
-      "Examples:\n  octavo eval --model runs/a --data data/book\n  octavo eval --model runs/a --data "
-      "other.txt --recipe fp8-amax --json");
+      "Examples:\n  octavo eval --model runs/a --data data/book\n"
+      "  octavo eval --model runs/a --data other.txt --recipe fp8-amax --json\n"
+      "  octavo eval --model runs/a --text wiki.test.raw --stride 512\n"
+      "  octavo eval --model runs/a --tasks hellaswag,piqa --task-data tasks --limit 200\n"
+      "  octavo eval --model runs/a --compare bf16 fp8-amax --tasks hellaswag --task-data tasks --text "
+      "wiki.test.raw");
   c->callback([o] { run(*o); });
 }
 

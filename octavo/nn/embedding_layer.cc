@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "octavo/base/error.h"
 #include "octavo/kernels/embedding.h"
 #include "octavo/kernels/loss.h"
 #include "octavo/numerics/bf16.h"
@@ -123,6 +124,33 @@ LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_
     ++sum.tokens;
   }
   return sum;
+}
+
+void Head::row_logits(Pass& pass, const int64_t* rows, int64_t count,
+                      const std::function<void(int64_t first, ConstMatrix logits)>& sink) {
+  if (count == 0) return;
+  const ScaledTensor& all = input_.get();
+  const Granularity granularity = all.granularity.kind;
+  if (all.scales && granularity != Granularity::tensor && granularity != Granularity::row)
+    fail_unsupported("an LM head whose input has scales finer than a row cannot score chosen rows");
+  const int64_t chunk = std::clamp<int64_t>(kLogitsBytes / (config_.vocab_size * bytes(format_)), 1, count);
+  const size_t row_bytes = static_cast<size_t>(config_.width * bytes(all.codes.format));
+  for (int64_t first = 0; first < count; first += chunk) {
+    const int64_t part = std::min(chunk, count - first);
+    const WorkspaceScope scope(pass.workspace);
+    ScaledTensor x = all;  // the chosen rows side by side; a scale of the whole tensor serves them as it is
+    x.codes = pass.temporary(all.codes.format, part, config_.width);
+    if (all.scales && granularity == Granularity::row)
+      x.scales = static_cast<float*>(pass.temporary(Format::fp32, 1, part).data);
+    const Matrix logits = pass.temporary(format_, part, config_.vocab_size);
+    if (!pass.planning())
+      for (int64_t i = 0; i < part; ++i) {
+        std::memcpy(x.codes.row(i), all.codes.row(rows[first + i]), row_bytes);
+        if (x.scales != all.scales) x.scales[i] = all.scales[rows[first + i]];
+      }
+    linear_.forward(pass, x, logits);
+    if (!pass.planning()) sink(first, logits);
+  }
 }
 
 void Head::logits(Pass& pass, const int64_t* rows, int64_t count, float* out) {

@@ -2,6 +2,7 @@
 // Token (and learned position) embeddings at one end, final norm, LM head and loss at the other; they may
 // share a matrix.
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "octavo/nn/batch.h"
@@ -53,6 +54,10 @@ class Head {
   /// a long batch.
   LossSum loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream,
                float* amax);
+  /// Logits of chosen rows of the last normalize() in the wide format, a limited number of rows at a time:
+  /// sink(first, logits) gets those of rows[first], rows[first + 1], ..., which are gone when it returns.
+  void row_logits(Pass& pass, const int64_t* rows, int64_t count,
+                  const std::function<void(int64_t first, ConstMatrix logits)>& sink);
   /// Logits of chosen rows of the last normalize(), widened to FP32: out [count, vocab].
   void logits(Pass& pass, const int64_t* rows, int64_t count, float* out);
 

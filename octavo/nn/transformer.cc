@@ -107,6 +107,7 @@ void Transformer::rehearse() {
       for (KvCache& cache : cache_) cache.length = limits_.cache - 1;
       forward({limits_.batch, 1, nullptr, nullptr}, true);
     }
+    head_->row_logits(*pass_, nullptr, batch.rows(), {});
     head_->logits(*pass_, nullptr, limits_.batch, nullptr);
   }
   workspace_bytes_ = workspace_.high_water();

@@ -2,6 +2,7 @@
 // A GPT-2 or Llama language model in the numbers of a recipe.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -62,6 +63,17 @@ class Transformer {
   /// Adds the gradients of (sum of the losses) * grad_scale.
   LossSum train(const Batch& batch, const int32_t* targets, float grad_scale);
   LossSum evaluate(const Batch& batch, const int32_t* targets);
+
+  /// Inference without the cache: reads whole sequences at once. row_logits() then gives the logits of any of
+  /// their rows.
+  void read(const Batch& batch) { forward(batch, false); }
+  /// Logits of chosen rows of the last read() in the recipe's wide format, never more than 128 MiB of them at
+  /// a time: sink(first, logits) gets those of rows[first], rows[first + 1], ..., [count, vocab], which are
+  /// gone when it returns. The sink may use another model, but not this one.
+  void row_logits(std::span<const int64_t> rows,
+                  const std::function<void(int64_t first, ConstMatrix logits)>& sink) {
+    head_->row_logits(*pass_, rows.data(), static_cast<int64_t>(rows.size()), sink);
+  }
 
   /// Inference with the cache: appends batch.seq tokens to every sequence and returns FP32 logits of the last
   /// one of each, [batch, vocab], valid until the next call. positions are filled in by the cache length.

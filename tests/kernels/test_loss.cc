@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/kernels/loss.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "octavo/kernels/registry.h"
@@ -147,6 +148,66 @@ TEST(CrossEntropy, MaskedExtremeAndBrokenRows) {
     EXPECT_TRUE(std::isnan(losses[2]));
     EXPECT_TRUE(std::isnan(losses[3]));
   });
+}
+
+TEST(LogitStatistics, LogSumAndFirstOfTheLargest) {
+  for_each_isa([&] {
+    for (const Format format : {Format::fp32, Format::bf16})
+      for (const int64_t vocab : {1, 15, 64, 257}) {
+        SCOPED_TRACE(testing::Message() << to_string(format) << ' ' << vocab);
+        TestMatrix x = TestMatrix(format, 5, vocab, 3).fill(7, 4, 20);
+        x.set(2, vocab / 2, 100);
+        x.set(2, vocab - 1, 100);
+        x.set(4, vocab - 1, std::numeric_limits<float>::quiet_NaN());
+        for (const int threads : {1, 3}) {
+          ThreadPool pool(threads);
+          std::vector<double> log_sum(5);
+          std::vector<int32_t> best(5);
+          logit_statistics(x, log_sum.data(), best.data(), pool);
+          EXPECT_TRUE(std::isnan(log_sum[4]));
+          EXPECT_EQ(best[2], vocab / 2);
+          for (int64_t r = 0; r < 4; ++r) {
+            std::vector<double> logits;
+            for (int64_t c = 0; c < vocab; ++c) logits.push_back(x.get(r, c));
+            const size_t at = static_cast<size_t>(r);
+            EXPECT_EQ(best[at], std::max_element(logits.begin(), logits.end()) - logits.begin());
+            EXPECT_NEAR(log_sum[at] - logits[0], loss_of(logits, 0), 1e-6 * (1 + std::fabs(log_sum[at])));
+            EXPECT_EQ(logit_at(x, r, vocab - 1), x.get(r, vocab - 1));
+          }
+        }
+      }
+  });
+}
+
+TEST(KlDivergence, ByItsDefinition) {
+  ThreadPool pool(2);
+  const int64_t vocab = 33;
+  const TestMatrix p = TestMatrix(Format::fp32, 3, vocab, 2).fill(8, 2);
+  TestMatrix q = TestMatrix(Format::bf16, 3, vocab).fill(9, 2, 50);
+  std::vector<double> found(3), own(3);
+  kl_divergence(p, q, found.data(), pool);
+  kl_divergence(p, p, own.data(), pool);
+  for (int64_t r = 0; r < 3; ++r) {
+    std::vector<double> a, b;
+    for (int64_t c = 0; c < vocab; ++c) {
+      a.push_back(p.get(r, c));
+      b.push_back(q.get(r, c));
+    }
+    double expected = 0;
+    for (size_t c = 0; c < a.size(); ++c)
+      expected += std::exp(-loss_of(a, c)) * (loss_of(b, c) - loss_of(a, c));
+    EXPECT_NEAR(found[static_cast<size_t>(r)], expected, 1e-12);
+    EXPECT_GT(expected, 0.1);
+    EXPECT_EQ(own[static_cast<size_t>(r)], 0);
+  }
+  // A token that is impossible under p costs nothing, one that is impossible under q everything.
+  TestMatrix impossible = p;
+  impossible.set(0, 4, -std::numeric_limits<float>::infinity());
+  kl_divergence(impossible, q, found.data(), pool);
+  EXPECT_TRUE(std::isfinite(found[0]));
+  kl_divergence(p, impossible, found.data(), pool);
+  EXPECT_TRUE(std::isinf(found[0]));
+  EXPECT_EQ(found[1], 0);
 }
 
 }  // namespace
