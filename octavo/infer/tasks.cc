@@ -146,6 +146,7 @@ Task load_task(const std::string& name, const std::string& folder, const TaskOpt
     task.mean = TaskMean::groups;
     task.items = read_blimp(at, options);
   } else if (name == "sst2") {
+    task.as_trained = true;
     task.items = read_sst2(at);
   } else {
     task.items = read_mmlu(at, options);

@@ -33,6 +33,7 @@ struct Task {
   TaskMeasure measure = TaskMeasure::choice;
   TaskMean mean = TaskMean::items;
   std::vector<TaskItem> items;  ///< of one group after the other
+  bool as_trained = false;      ///< tokens are those of fine-tuning (split_as_trained), not the harness'
 };
 
 struct TaskOptions {

@@ -109,6 +109,10 @@ TEST_F(FineTuning, Errors) {
   expect_error({"prepare", "--classification", at("bad.tsv"), "--tokenizer", at("data"), "--out", at("x")}, 4,
                "bad.tsv:3");
   EXPECT_FALSE(fs::exists(at("x")));
+  const CommandResult cut = succeed(tiny_run(at("sft"), at("cut"), {"--seq-len", "12", "--steps", "1"}));
+  EXPECT_NE(cut.err.find("of 48 examples are longer than the 12 tokens of a sequence and were cut"),
+            std::string::npos)
+      << cut.err;
   expect_error(tiny_run(at("sft"), at("y"), {"--packing", "double"}), 2, "unknown packing 'double'");
 }
 

@@ -232,6 +232,7 @@ TEST(Sst2, PromptsAndTheLabelledFile) {
   EXPECT_EQ(load_task("sst2", folder.path()).items.at(0).context, "dev It was");
   spill(folder / "sst2/test.tsv", "sentence\tlabel\ntest\t1\n");
   EXPECT_EQ(load_task("sst2", folder.path()).items.at(0).context, "test It was");
+  EXPECT_TRUE(load_task("sst2", folder.path()).as_trained);
 }
 
 }  // namespace
