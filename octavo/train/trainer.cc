@@ -90,10 +90,10 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
                            config_.data.sequence_length, model_config_.context));
   data_.open(config_.data.sequence_length, static_cast<uint64_t>(config_.seed), model_config_.vocab_size);
   if (const SampleLoader::Fit& fit = data_.fit(); fit.cut > 0)
-    warnings_.push_back(fmt::format(
-        "{} of {} examples are longer than the {} tokens of a sequence and were cut{}", fit.cut, fit.examples,
-        config_.data.sequence_length,
-        fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
+    warnings_.push_back(
+        fmt::format("{} of {} examples are longer than the {} tokens of a sequence and were cut{}", fit.cut,
+                    fit.examples, config_.data.sequence_length,
+                    fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
 }
 
