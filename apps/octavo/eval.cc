@@ -73,9 +73,11 @@ void evaluate_data(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   const LossSum sum = evaluate_loss(*loaded.model, samples, limits.batch, o.batches, watched(progress));
   progress.finish();
   const double loss = sum.loss / static_cast<double>(sum.tokens);
-  const double bytes_per_token = tokens->text_bytes() > 0 ? static_cast<double>(tokens->text_bytes()) /
-                                                                static_cast<double>(tokens->size())
-                                                          : 0;
+  // Of examples only a part is scored, so its bytes are unknown.
+  const double bytes_per_token =
+      tokens->text_bytes() > 0 && !tokens->marked()
+          ? static_cast<double>(tokens->text_bytes()) / static_cast<double>(tokens->size())
+          : 0;
   j["loss"] = loss;
   j["perplexity"] = std::exp(loss);
   j["tokens"] = sum.tokens;
@@ -121,8 +123,9 @@ void add_eval(CLI::App& app) {
       "--data", o->data,
       "Data set directory (its validation split), token shard, text or .jsonl file: loss and perplexity");
   c->add_option("--text", o->text, "Text file: perplexity of its tokens, words and bytes by sliding windows");
-  c->add_option("--tasks", o->tasks,
-                "Comma-separated: hellaswag, arc_easy, arc_challenge, piqa, lambada_openai, blimp, mmlu")
+  c->add_option(
+       "--tasks", o->tasks,
+       "Comma-separated: hellaswag, arc_easy, arc_challenge, piqa, lambada_openai, blimp, mmlu, sst2")
       ->delimiter(',');
   c->add_option("--task-data", o->task_data, "Folder with a folder of files for each task");
   c->add_option("--limit", o->limit, "Items of each task (of each subject and paradigm), 0 = all")

@@ -37,10 +37,12 @@ void run(const Options& o) {
   std::vector<int32_t> tokens(rows), targets(rows), positions(rows);
   for (size_t r = 0; r < rows; ++r) positions[r] = static_cast<int32_t>(r % static_cast<size_t>(o.seq_len));
   samples.batch(0, o.batch, tokens.data(), targets.data());
+  int64_t counted = 0;
+  for (int64_t b = 0; b < o.batch; ++b) counted += samples.counted(static_cast<uint64_t>(b));
   model.parameters().zero_gradients(pool);
   const float loss_scale = static_cast<float>(LossScaler(model.recipe().loss).scale(LossScaleState{}));
   const LossSum sum = model.train({o.batch, o.seq_len, tokens.data(), positions.data()}, targets.data(),
-                                  1.0f / static_cast<float>(rows) * loss_scale);
+                                  1.0f / static_cast<float>(counted) * loss_scale);
   for (Parameter& p : model.parameters().all())
     std::transform(p.grad, p.grad + p.size(), p.grad, [&](float g) { return g / loss_scale; });
 

@@ -33,6 +33,7 @@ constexpr Flag kFlags[] = {{"--train-data", "data.train"},
                            {"--grad-accum", "train.grad_accum"},
                            {"--recompute", "train.recompute"},
                            {"--seq-len", "data.sequence_length"},
+                           {"--packing", "data.packing"},
                            {"--lr", "optim.lr"},
                            {"--min-lr", "optim.min_lr"},
                            {"--warmup-steps", "optim.warmup_steps"},
@@ -75,10 +76,10 @@ class Console : public TrainObserver {
     message(fmt::format("model    {}", s.model));
     message(fmt::format("recipe   {} on {} threads, GEMM kernel {}, measured peak {:.0f} GFLOP/s", s.recipe,
                         s.threads, s.gemm_variant, s.peak_flops / 1e9));
-    message(
-        fmt::format("data     {} training tokens; {} tokens a step, {} steps = {:.1f} epochs",
-                    short_number(static_cast<double>(s.train_tokens)), s.tokens_per_step, s.steps,
-                    static_cast<double>(s.tokens_per_step * s.steps) / static_cast<double>(s.train_tokens)));
+    message(fmt::format("data     {} training tokens{}; {} tokens a step, {} steps = {:.1f} epochs",
+                        short_number(static_cast<double>(s.train_tokens)),
+                        s.examples > 0 ? fmt::format(" of {} examples", s.examples) : "", s.tokens_per_step,
+                        s.steps, s.epochs));
     if (!s.resumed_from.empty()) message(fmt::format("resumed  {} (step {})", s.resumed_from, s.first_step));
     memory_table(s);
   }
@@ -236,6 +237,7 @@ void add_train(CLI::App& app) {
       "Examples:\n"
       "  octavo train --preset gpt-mini --train-data data/book --out runs/a\n"
       "  octavo train --preset llama-mini --train-data data/book --recipe bf16 --steps 200 --seed 2\n"
+      "  octavo train --init MODEL --train-data data/alpaca --lr 2e-5 --packing single --out runs/tuned\n"
       "  octavo train --resume runs/a");
   c->callback([o] { run(*o); });
 }

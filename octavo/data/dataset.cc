@@ -19,10 +19,11 @@ std::string inside(const std::string& directory, const std::string& name) {
 }
 
 nlohmann::ordered_json to_json(const DatasetSplit& split) {
-  return {{"tokens", split.tokens},
-          {"text_bytes", split.text_bytes},
-          {"documents", split.documents},
-          {"shards", split.shards}};
+  nlohmann::ordered_json json = {
+      {"tokens", split.tokens}, {"text_bytes", split.text_bytes}, {"documents", split.documents}};
+  if (split.counted >= 0) json["counted"] = split.counted;
+  json["shards"] = split.shards;
+  return json;
 }
 
 DatasetSplit split_from(const Json& file, const char* key, const std::string& where) {
@@ -32,6 +33,8 @@ DatasetSplit split_from(const Json& file, const char* key, const std::string& wh
   split.tokens = need_integer(json, "tokens", 0, INT64_MAX, part);
   split.text_bytes = need_integer(json, "text_bytes", 0, INT64_MAX, part);
   split.documents = need_integer(json, "documents", 0, INT64_MAX, part);
+  if (maybe(json, "counted", "integer", part))
+    split.counted = need_integer(json, "counted", 0, split.tokens, part);
   for (const Json& name : need(json, "shards", "array", part)) {
     // Only files of the directory itself: the list must not lead anywhere else.
     if (!name.is_string() || name.get<std::string>().find('/') != std::string::npos)

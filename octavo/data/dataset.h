@@ -15,6 +15,7 @@ struct DatasetSplit {
   int64_t text_bytes =
       0;  ///< bytes of text the tokens stand for; nats per token * tokens / text_bytes / ln 2 = bits per byte
   int64_t documents = 0;            ///< a document cut in two counts on both sides
+  int64_t counted = -1;             ///< targets that count, of marked tokens; -1: no marks, all count
   std::vector<std::string> shards;  ///< file names inside the directory
 };
 

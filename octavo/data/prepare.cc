@@ -4,60 +4,18 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "octavo/base/error.h"
-#include "octavo/base/file.h"
 #include "octavo/data/bpe_train.h"
 #include "octavo/data/corpus.h"
+#include "octavo/data/dataset_output.h"
 #include "octavo/data/tokenizer.h"
 
 namespace octavo {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Collects tokens and writes a shard whenever enough are there.
-class ShardWriter {
- public:
-  ShardWriter(const PrepareOptions& options, ShardHeader header, const std::string& stem, DatasetSplit& split)
-      : options_(options), header_(header), stem_(stem), split_(split) {}
-
-  std::vector<int32_t>& pending() { return pending_; }
-
-  // After pending() grew by the tokens of a text of `bytes`.
-  void document_done(int64_t bytes) {
-    ++split_.documents;
-    split_.text_bytes += bytes;
-    header_.text_bytes += bytes;
-    const auto limit = static_cast<size_t>(options_.shard_tokens);
-    size_t written = 0;
-    while (pending_.size() - written >= limit) {
-      write({pending_.data() + written, limit});
-      written += limit;
-    }
-    pending_.erase(pending_.begin(), pending_.begin() + static_cast<int64_t>(written));
-  }
-
-  void finish() {
-    if (!pending_.empty()) write(pending_);
-  }
-
- private:
-  void write(std::span<const int32_t> tokens) {
-    const std::string name =
-        fmt::format("{}_{:06}{}", stem_, split_.shards.size(), shard_extension(options_.format));
-    write_shard((fs::path(options_.out) / name).string(), header_, tokens);
-    split_.shards.push_back(name);
-    split_.tokens += static_cast<int64_t>(tokens.size());
-    header_.text_bytes = 0;
-  }
-
-  const PrepareOptions& options_;
-  ShardHeader header_;
-  std::string stem_;
-  DatasetSplit& split_;
-  std::vector<int32_t> pending_;
-};
 
 // Where the validation split begins: at byte `offset` of document number `document`.
 struct Cut {
@@ -83,13 +41,9 @@ class Preparation {
     files_ = expand_inputs(options_.inputs);
     scan();
     find_cut();
-    std::error_code error;
-    fs::create_directories(options_.out, error);
-    if (error) fail_data(fmt::format("cannot create directory '{}': {}", options_.out, error.message()));
-    const fs::path manifest = fs::path(options_.out) / "dataset.json";
-    rewriting_ = fs::exists(manifest);
+    output_.emplace(options_.out);
     provide_tokenizer();
-    fs::remove(manifest, error);  // no data set until it is complete again
+    output_->remove_manifest();  // no data set until it is complete again
     tokenize();
     write_dataset(result_.dataset);
     return std::move(result_);
@@ -163,18 +117,7 @@ class Preparation {
       tokenizer_ = load_tokenizer(options_.out);
     } else {
       tokenizer_ = load_tokenizer(options_.tokenizer);
-      const auto sources = tokenizer_files(options_.tokenizer);
-      clear_tokenizer(sources);
-      for (const std::string& source : sources) {
-        const fs::path from(source);
-        // Under the name a directory is searched for, whatever the file was called.
-        const bool main_file = sources.front() == source && from.filename() != "vocab.json";
-        const std::string name =
-            main_file ? "tokenizer" + from.extension().string() : from.filename().string();
-        const fs::path to = fs::path(options_.out) / name;
-        std::error_code ignored;
-        if (!fs::equivalent(from, to, ignored)) write_file_atomic(to.string(), read_file(source));
-      }
+      output_->copy_tokenizer(options_.tokenizer);
     }
     Dataset& dataset = result_.dataset;
     dataset.directory = options_.out;
@@ -182,23 +125,6 @@ class Preparation {
     dataset.vocab_size = tokenizer_->vocab_size();
     dataset.tokenizer_fingerprint = tokenizer_->fingerprint();
     shard_token_bytes(options_.format, dataset.vocab_size);  // refuses a format the ids do not fit in
-  }
-
-  // Removes the tokenizer an earlier run left in the directory, which might be preferred to this one when it
-  // is loaded; not one that somebody else put there.
-  void clear_tokenizer(const std::vector<std::string>& keep) const {
-    for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer.bin",
-                             "tokenizer_config.json", "special_tokens_map.json"}) {
-      const fs::path file = fs::path(options_.out) / name;
-      std::error_code ignored;
-      bool wanted = !fs::exists(file, ignored);
-      for (const std::string& source : keep) wanted |= fs::equivalent(source, file, ignored);
-      if (wanted) continue;
-      if (!rewriting_)
-        fail_usage(fmt::format("output directory '{}' holds a tokenizer of its own ({}); choose another",
-                               options_.out, name));
-      fs::remove(file, ignored);
-    }
   }
 
   void train_tokenizer() {
@@ -213,7 +139,7 @@ class Preparation {
     };
     const TrainedBpe trained = trainer.train(training);
     result_.fewer_tokens = static_cast<int32_t>(trained.tokens.size()) < options_.vocab_size;
-    clear_tokenizer({});
+    output_->clear_tokenizer({});
     save_tokenizer_json(trained, options_.out);
   }
 
@@ -223,7 +149,8 @@ class Preparation {
     header.format = options_.format;
     header.vocab_size = dataset.vocab_size;
     header.tokenizer = dataset.tokenizer_fingerprint;
-    ShardWriter train(options_, header, "train", dataset.train), val(options_, header, "val", dataset.val);
+    ShardWriter train(options_.out, header, "train", options_.shard_tokens, dataset.train),
+        val(options_.out, header, "val", options_.shard_tokens, dataset.val);
     int64_t done = 0;
     each_part([&](std::string_view text, bool validation) {
       ShardWriter& writer = validation ? val : train;
@@ -248,7 +175,7 @@ class Preparation {
   std::vector<std::string> files_;
   int64_t total_bytes_ = 0;
   Cut cut_;
-  bool rewriting_ = false;  // the output directory is a data set already
+  std::optional<DatasetOutput> output_;
   std::unique_ptr<Tokenizer> tokenizer_;
   PrepareResult result_;
 };

@@ -28,18 +28,26 @@ T load(std::span<const std::byte> file, size_t at) {
   return value;
 }
 
+// Bytes behind the ids.
+size_t mark_bytes(const ShardHeader& header) {
+  return header.marked ? 2 * ((static_cast<size_t>(header.tokens) + 7) / 8) : 0;
+}
+
 void check_size(const ShardHeader& header, size_t found, const std::string& path) {
   // Compared by division: a hostile count must not overflow.
   const size_t payload = found - header.offset;
   const auto per_token = static_cast<size_t>(header.bytes_per_token);
-  if (payload % per_token == 0 && payload / per_token == static_cast<size_t>(header.tokens)) return;
+  if (payload / per_token >= static_cast<size_t>(header.tokens) &&
+      payload - per_token * static_cast<size_t>(header.tokens) == mark_bytes(header))
+    return;
   fail_data(fmt::format(
       "'{}' is truncated or damaged: its header announces {} tokens of {} bytes (a file of {} bytes), "
       "found {} bytes",
       path, header.tokens, per_token,
       static_cast<double>(header.tokens) > 1e15
           ? "more than 10^15"
-          : std::to_string(header.offset + per_token * static_cast<size_t>(header.tokens)),
+          : std::to_string(header.offset + per_token * static_cast<size_t>(header.tokens) +
+                           mark_bytes(header)),
       found));
 }
 
@@ -50,8 +58,9 @@ ShardHeader read_octavo(std::span<const std::byte> file, const std::string& path
   if (std::memcmp(file.data(), kMagic, sizeof kMagic) != 0)
     fail_data(fmt::format("'{}' is no octavo token shard: expected it to begin with OCTOKEN", path));
   const auto version = load<uint32_t>(file, 8);
-  if (version != 1)
-    fail_unsupported(fmt::format("'{}' has shard version {}; this build reads version 1", path, version));
+  if (version != 1 && version != 2)
+    fail_unsupported(
+        fmt::format("'{}' has shard version {}; this build reads versions 1 and 2", path, version));
   if (load<uint64_t>(file, 56) != checksum64(file.data(), 56))
     fail_data(fmt::format("'{}' is damaged: the checksum of its header does not match", path));
   ShardHeader h;
@@ -66,6 +75,7 @@ ShardHeader read_octavo(std::span<const std::byte> file, const std::string& path
   h.tokenizer = load<uint64_t>(file, 32);
   h.text_bytes = load<int64_t>(file, 40);
   h.checksum = load<uint64_t>(file, 48);
+  h.marked = version == 2;
   h.offset = kOctavoHeader;
   return h;
 }
@@ -141,14 +151,18 @@ int shard_token_bytes(ShardFormat format, int64_t vocab_size) {
   return 4;
 }
 
-void write_shard(const std::string& path, ShardHeader header, std::span<const int32_t> tokens) {
+void write_shard(const std::string& path, ShardHeader header, std::span<const int32_t> tokens,
+                 std::span<const uint8_t> marks) {
+  if (header.marked && header.format != ShardFormat::octavo)
+    fail_unsupported(fmt::format("cannot write '{}': {} shards have no place for marks; use octavo", path,
+                                 to_string(header.format)));
   header.bytes_per_token = shard_token_bytes(header.format, header.vocab_size);
   header.tokens = static_cast<int64_t>(tokens.size());
   const auto per_token = static_cast<size_t>(header.bytes_per_token);
   header.offset = header.format == ShardFormat::octavo ? kOctavoHeader
                   : header.format == ShardFormat::llmc ? kLlmcHeader
                                                        : 0;
-  std::string file(header.offset + tokens.size() * per_token, '\0');
+  std::string file(header.offset + tokens.size() * per_token + mark_bytes(header), '\0');
   char* payload = file.data() + header.offset;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] < 0 || tokens[i] >= header.vocab_size)
@@ -156,16 +170,24 @@ void write_shard(const std::string& path, ShardHeader header, std::span<const in
                             path, tokens[i], i, header.vocab_size));
     std::memcpy(payload + i * per_token, &tokens[i], per_token);
   }
+  if (header.marked) {
+    char* counts = payload + tokens.size() * per_token;
+    char* begins = counts + mark_bytes(header) / 2;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if (marks[i] & kCounts) counts[i / 8] = static_cast<char>(counts[i / 8] | 1 << i % 8);
+      if (marks[i] & kBegins) begins[i / 8] = static_cast<char>(begins[i / 8] | 1 << i % 8);
+    }
+  }
   const auto store = [&](size_t at, auto value) { std::memcpy(file.data() + at, &value, sizeof value); };
   if (header.format == ShardFormat::octavo) {
     std::memcpy(file.data(), kMagic, sizeof kMagic);
-    store(8, uint32_t{1});
+    store(8, header.marked ? uint32_t{2} : uint32_t{1});
     store(12, static_cast<uint32_t>(per_token));
     store(16, static_cast<uint64_t>(header.vocab_size));
     store(24, static_cast<uint64_t>(header.tokens));
     store(32, header.tokenizer);
     store(40, header.text_bytes);
-    store(48, checksum64(payload, tokens.size() * per_token));
+    store(48, checksum64(payload, file.size() - header.offset));
     store(56, checksum64(file.data(), 56));
   } else if (header.format == ShardFormat::llmc) {
     if (header.tokens > INT32_MAX)

@@ -42,6 +42,9 @@ TokenSource::TokenSource(const std::vector<std::string>& paths) {
     if (h.tokenizer != 0 && tokenizer_ != 0 && h.tokenizer != tokenizer_)
       fail_data(fmt::format("'{}' was made with another tokenizer than '{}'", path, paths.front()));
     if (h.tokenizer != 0) tokenizer_ = h.tokenizer;
+    if (!shards_.empty() && h.marked != marked())
+      fail_data(fmt::format("'{}' and '{}' cannot be mixed: only one of them marks what counts", path,
+                            paths.front()));
     vocab_size_ = std::max(vocab_size_, h.vocab_size);
     all_text &= h.text_bytes > 0;
     text_bytes_ += h.text_bytes;
@@ -77,27 +80,46 @@ void TokenSource::require_vocabulary(int64_t vocab_size) {
   }
 }
 
-void TokenSource::tokens(int64_t begin, int64_t count, int32_t* out) const {
+template <class Visit>
+void TokenSource::each_part(int64_t begin, int64_t count, const Visit& visit) const {
   if (begin < 0 || count < 0 || begin > size_ || count > size_ - begin)
     throw std::out_of_range("tokens outside the source");
   auto shard = std::upper_bound(shards_.begin(), shards_.end(), begin,
                                 [](int64_t position, const Shard& s) { return position < s.first; });
   if (shard != shards_.begin()) --shard;
-  while (count > 0) {
+  for (; count > 0; ++shard) {
     const int64_t local = begin - shard->first;
     const int64_t take = std::min(count, shard->header.tokens - local);
-    const int64_t width = shard->header.bytes_per_token;
-    const std::byte* from = shard->file.bytes().data() + shard->header.offset + local * width;
-    // Scanned shards cannot fail: the limit is out of reach.
-    const int64_t limit = shard->scanned ? int64_t{1} << 32 : limit_;
-    const int64_t bad = width == 2 ? copy_tokens<uint16_t>(from, take, limit, out)
-                                   : copy_tokens<uint32_t>(from, take, limit, out);
-    if (bad >= 0) fail_vocabulary(*shard, local + bad, static_cast<uint32_t>(out[bad]));
+    visit(*shard, local, take);
     begin += take;
     count -= take;
-    out += take;
-    ++shard;
   }
+}
+
+void TokenSource::tokens(int64_t begin, int64_t count, int32_t* out) const {
+  each_part(begin, count, [&](const Shard& shard, int64_t local, int64_t take) {
+    const int64_t width = shard.header.bytes_per_token;
+    const std::byte* from = shard.file.bytes().data() + shard.header.offset + local * width;
+    // Scanned shards cannot fail: the limit is out of reach.
+    const int64_t limit = shard.scanned ? int64_t{1} << 32 : limit_;
+    const int64_t bad = width == 2 ? copy_tokens<uint16_t>(from, take, limit, out)
+                                   : copy_tokens<uint32_t>(from, take, limit, out);
+    if (bad >= 0) fail_vocabulary(shard, local + bad, static_cast<uint32_t>(out[bad]));
+    out += take;
+  });
+}
+
+void TokenSource::marks(int64_t begin, int64_t count, uint8_t* out) const {
+  each_part(begin, count, [&](const Shard& shard, int64_t local, int64_t take) {
+    const ShardHeader& h = shard.header;
+    const std::byte* counts = shard.file.bytes().data() + h.offset + h.tokens * h.bytes_per_token;
+    const std::byte* begins = counts + (h.tokens + 7) / 8;
+    const auto bit = [](const std::byte* bits, int64_t i) {
+      return std::to_integer<int>(bits[i / 8]) >> i % 8 & 1;
+    };
+    for (int64_t i = local; i < local + take; ++i)
+      *out++ = static_cast<uint8_t>(bit(counts, i) * kCounts | bit(begins, i) * kBegins);
+  });
 }
 
 }  // namespace octavo

@@ -9,10 +9,24 @@
 #include <numeric>
 
 #include "octavo/base/error.h"
+#include "octavo/data/examples.h"
+#include "octavo/data/shard.h"
 #include "octavo/infer/task_text.h"
 #include "octavo/kernels/loss.h"
 
 namespace octavo {
+namespace {
+
+/// Leaves the last `longest` + 1 tokens.
+void cut(SplitTokens& split, int64_t longest, std::string_view place) {
+  if (split.scored > longest)
+    fail_data(fmt::format("{}: the continuation has {} tokens, the model's context is {}", place,
+                          split.scored, longest));
+  if (const size_t most = static_cast<size_t>(longest) + 1; split.tokens.size() > most)
+    split.tokens.erase(split.tokens.begin(), split.tokens.end() - static_cast<std::ptrdiff_t>(most));
+}
+
+}  // namespace
 
 SplitTokens split_tokens(const Tokenizer& tokenizer, std::string_view context, std::string_view continuation,
                          int64_t longest, std::string_view place) {
@@ -43,11 +57,20 @@ SplitTokens split_tokens(const Tokenizer& tokenizer, std::string_view context, s
   }
   if (split.scored < 1)
     fail_data(fmt::format("{}: the continuation \"{}\" has no tokens of its own", place, continuation));
-  if (split.scored > longest)
-    fail_data(fmt::format("{}: the continuation has {} tokens, the model's context is {}", place,
-                          split.scored, longest));
-  if (const size_t most = static_cast<size_t>(longest) + 1; split.tokens.size() > most)
-    split.tokens.erase(split.tokens.begin(), split.tokens.end() - static_cast<std::ptrdiff_t>(most));
+  cut(split, longest, place);
+  return split;
+}
+
+SplitTokens split_as_trained(const Tokenizer& tokenizer, std::string_view context,
+                             std::string_view continuation, int64_t longest, std::string_view place) {
+  const Example example{
+      {{Piece::Kind::text, std::string(context)}, {Piece::Kind::text, std::string(continuation), true}},
+      std::string(place)};
+  SplitTokens split;
+  std::vector<uint8_t> marks;
+  encode_example(tokenizer, example, split.tokens, marks);
+  split.scored = std::count(marks.begin(), marks.end(), kCounts);
+  cut(split, longest, place);
   return split;
 }
 

@@ -29,6 +29,11 @@ struct SplitTokens {
 SplitTokens split_tokens(const Tokenizer& tokenizer, std::string_view context, std::string_view continuation,
                          int64_t longest, std::string_view place);
 
+/// The same split into the tokens a model is fine-tuned on (encode_example): where the tokenizer joins
+/// characters across the border, context and continuation are encoded apart.
+SplitTokens split_as_trained(const Tokenizer& tokenizer, std::string_view context,
+                             std::string_view continuation, int64_t longest, std::string_view place);
+
 /// The last `scored` of `tokens` are scored given all before them; scored < tokens.size(). The last token is
 /// never read, only scored.
 struct ScoreRequest {

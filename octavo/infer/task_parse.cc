@@ -6,6 +6,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/base/json_parse.h"
+#include "octavo/data/classification.h"
 #include "octavo/infer/task_text.h"
 #include "octavo/infer/tasks.h"
 
@@ -252,6 +253,16 @@ std::vector<TaskItem> parse_mmlu(std::string_view text, const std::string& sourc
   std::vector<TaskItem> items;
   for (const MmluQuestion& q : mmlu_questions(text, source))
     items.push_back({subject, prefix + q.text, {"A", "B", "C", "D"}, q.gold, q.place});
+  return items;
+}
+
+std::vector<TaskItem> parse_sst2(std::string_view text, const std::string& source) {
+  const Verbalization how;
+  std::vector<std::string> choices;
+  for (const std::string& word : how.verbalizers) choices.push_back(word.substr(1));  // the space is a task's
+  std::vector<TaskItem> items;
+  for (const LabelledText& item : parse_labelled(text, source, static_cast<int64_t>(choices.size())))
+    items.push_back({"", fill_prompt(how.prompt, item.text), choices, item.label, item.place});
   return items;
 }
 

@@ -119,9 +119,10 @@ Figure figure(const Task& task, const Metric& metric) {
 
 TokenizedTask tokenize_task(const Task& task, const Tokenizer& tokenizer, int64_t context) {
   TokenizedTask tokenized;
+  const auto split = task.as_trained ? split_as_trained : split_tokens;
   for (const TaskItem& item : task.items)
     for (const std::string& choice : item.choices) {
-      tokenized.requests.push_back(split_tokens(tokenizer, item.context, " " + choice, context, item.place));
+      tokenized.requests.push_back(split(tokenizer, item.context, " " + choice, context, item.place));
       tokenized.longest =
           std::max(tokenized.longest, static_cast<int64_t>(tokenized.requests.back().tokens.size()) - 1);
     }

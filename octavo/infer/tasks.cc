@@ -109,11 +109,23 @@ std::vector<TaskItem> read_mmlu(const std::string& folder, const TaskOptions& op
   return items;
 }
 
+/// The validation set of GLUE: its dev.tsv. Copies that split the training set again keep it as test.tsv; the
+/// test.tsv of GLUE itself has no labels.
+std::vector<TaskItem> read_sst2(const std::string& folder) {
+  const std::string test = folder + "/test.tsv";
+  if (fs::is_regular_file(test))
+    if (const std::string text = read_file(test);
+        text.substr(0, text.find('\n')).find("label") != std::string::npos)
+      return parse_sst2(text, test);
+  const std::string dev = one_of(folder, {"dev.tsv"});
+  return parse_sst2(read_file(dev), dev);
+}
+
 }  // namespace
 
 const std::vector<std::string>& task_names() {
   static const std::vector<std::string> names{"hellaswag",      "arc_easy", "arc_challenge", "piqa",
-                                              "lambada_openai", "blimp",    "mmlu"};
+                                              "lambada_openai", "blimp",    "mmlu",          "sst2"};
   return names;
 }
 
@@ -133,6 +145,9 @@ Task load_task(const std::string& name, const std::string& folder, const TaskOpt
   } else if (name == "blimp") {
     task.mean = TaskMean::groups;
     task.items = read_blimp(at, options);
+  } else if (name == "sst2") {
+    task.as_trained = true;
+    task.items = read_sst2(at);
   } else {
     task.items = read_mmlu(at, options);
   }

@@ -33,6 +33,7 @@ struct Task {
   TaskMeasure measure = TaskMeasure::choice;
   TaskMean mean = TaskMean::items;
   std::vector<TaskItem> items;  ///< of one group after the other
+  bool as_trained = false;      ///< tokens are those of fine-tuning (split_as_trained), not the harness'
 };
 
 struct TaskOptions {
@@ -40,7 +41,7 @@ struct TaskOptions {
   int64_t shots = 5;  ///< MMLU: solved questions of the dev split before each question, 0 to 5
 };
 
-/// hellaswag, arc_easy, arc_challenge, piqa, lambada_openai, blimp, mmlu.
+/// hellaswag, arc_easy, arc_challenge, piqa, lambada_openai, blimp, mmlu, sst2.
 const std::vector<std::string>& task_names();
 
 /// Reads the task's files below `folder`, in the folder of its name or its name with "eval-" before it.
@@ -67,5 +68,9 @@ std::vector<TaskItem> parse_blimp(std::string_view text, const std::string& sour
 /// a letter, as first published. `dev` (or "") gives the solved questions.
 std::vector<TaskItem> parse_mmlu(std::string_view text, const std::string& source, std::string_view dev,
                                  const std::string& dev_source, const std::string& subject, int64_t shots);
+
+/// Tab-separated sentence and label: the prompt and the verbalizers `octavo prepare --classification` trains
+/// on, not the harness' own question.
+std::vector<TaskItem> parse_sst2(std::string_view text, const std::string& source);
 
 }  // namespace octavo

@@ -10,6 +10,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/base/suggest.h"
+#include "octavo/data/loader.h"
 #include "octavo/data/utf8.h"
 
 namespace octavo {
@@ -42,6 +43,8 @@ void each_key(C& c, Visit visit) {
   visit("data.train", c.data.train, "training data: token shards, or a directory made by `octavo prepare`");
   visit("data.val", c.data.val, "validation data; empty = the directory's own");
   visit("data.sequence_length", c.data.sequence_length, "tokens a sequence, 0 = model.context");
+  visit("data.packing", c.data.packing,
+        "examples in a sequence: whole = as many as fit, single = one, which then sees no other");
   visit("train.steps", c.train.steps, "optimizer steps");
   visit("train.micro_batch", c.train.micro_batch, "sequences in one forward and backward pass");
   visit("train.grad_accum", c.train.grad_accum, "micro-batches a step");
@@ -260,6 +263,7 @@ void validate(const RunConfig& c) {
   check(c.log.tensors_every >= 0, "log.tensors_every", c.log.tensors_every, "0 or more");
   check(c.checkpoint.every >= 0, "checkpoint.every", c.checkpoint.every, "0 or more");
   check(c.checkpoint.keep >= 1, "checkpoint.keep", c.checkpoint.keep, "at least 1");
+  packing(c.data.packing);
   const std::vector<std::string> schedules{"cosine", "linear", "constant"};
   if (c.optim.schedule != "cosine" && c.optim.schedule != "linear" && c.optim.schedule != "constant")
     fail_usage(

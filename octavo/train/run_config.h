@@ -31,6 +31,7 @@ struct RunConfig {
   struct Data {
     std::vector<std::string> train, val;  ///< files, or one directory that `octavo prepare` wrote
     int64_t sequence_length = 0;          ///< 0: the model's context
+    std::string packing = "whole";        ///< of examples: whole, single
   } data;
 
   struct Train {

@@ -93,6 +93,11 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
     fail_usage(fmt::format("data.sequence_length {} is more than the model's context {}",
                            config_.data.sequence_length, model_config_.context));
   data_.open(config_.data.sequence_length, static_cast<uint64_t>(config_.seed), model_config_.vocab_size);
+  if (const SampleLoader::Fit& fit = data_.fit(); fit.cut > 0)
+    warnings_.push_back(
+        fmt::format("{} of {} examples are longer than the {} tokens of a sequence and were cut{}", fit.cut,
+                    fit.examples, config_.data.sequence_length,
+                    fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
 }
 
@@ -108,6 +113,9 @@ TrainStart Trainer::describe() const {
   start.steps = config_.train.steps;
   start.tokens_per_step = config_.train.micro_batch * config_.train.grad_accum * config_.data.sequence_length;
   start.train_tokens = data_.train_tokens();
+  const int64_t samples = config_.train.micro_batch * config_.train.grad_accum * config_.train.steps;
+  start.epochs = static_cast<double>(samples) / static_cast<double>(data_.samples_per_epoch());
+  if (data_.marked()) start.examples = data_.fit().examples;
   start.threads = pool_.size();
   start.gemm_variant = gemm_choice(one_gemm()).variant;
   start.peak_flops = peak_;
@@ -178,12 +186,17 @@ void Trainer::open(bool resume) {
 LossSum Trainer::micro_batches(int64_t index) {
   const int64_t batch = config_.train.micro_batch, accum = config_.train.grad_accum,
                 seq = config_.data.sequence_length;
-  const float grad_scale = static_cast<float>(1.0 / static_cast<double>(batch * accum * seq)) *
+  // The mean is over the targets of the whole step that count: a micro-batch with few of them weighs as much
+  // as they are.
+  const auto first = static_cast<uint64_t>(index * accum * batch);
+  int64_t counted = 0;
+  for (int64_t s = 0; s < accum * batch; ++s) counted += data_.counted(first + static_cast<uint64_t>(s));
+  const float grad_scale = static_cast<float>(1.0 / static_cast<double>(counted)) *
                            static_cast<float>(loss_scaler_.scale(state_.loss_scale));
   LossSum total;
   for (int64_t micro = 0; micro < accum; ++micro) {
     for (int64_t b = 0; b < batch; ++b) {
-      const uint64_t sample = static_cast<uint64_t>((index * accum + micro) * batch + b);
+      const uint64_t sample = first + static_cast<uint64_t>(micro * batch + b);
       data_.sample(sample, tokens_.data() + b * seq, targets_.data() + b * seq);
     }
     model_->pass().last_of_step = micro + 1 == accum;
@@ -217,6 +230,7 @@ StepReport Trainer::step(int64_t index) {
   report.lr = learning_rate(config_.optim, index, config_.train.steps);
   pass.run(Part::optimizer, [&](ThreadPool& pool) { model_->parameters().zero_gradients(pool); });
   const LossSum sum = micro_batches(index);
+  report.counted = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
   report.loss_scale = loss_scaler_.scale(state_.loss_scale);
   report.grad_norm = optimizer_.gradient_norm(*model_, report.loss_scale);
@@ -240,7 +254,8 @@ StepReport Trainer::step(int64_t index) {
   state_.step = index + 1;
   state_.tokens += sum.tokens;
   report.seconds = watch.seconds();
-  report.tokens_per_second = static_cast<double>(sum.tokens) / report.seconds;
+  const int64_t read = config_.train.micro_batch * config_.train.grad_accum * config_.data.sequence_length;
+  report.tokens_per_second = static_cast<double>(read) / report.seconds;
   report.speed_of_light = ideal_seconds_ / report.seconds;
   report.times = pass.times;
   double known = 0;
@@ -267,6 +282,7 @@ void Trainer::record(const StepReport& report) {
   j["event"] = "step";
   j["step"] = report.step;
   j["tokens"] = state_.tokens;
+  j["counted"] = report.counted;
   j["loss"] = report.loss;
   j["lr"] = report.lr;
   j["grad_norm"] = report.grad_norm;

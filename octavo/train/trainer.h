@@ -20,6 +20,8 @@ struct TrainStart {
   std::map<std::string, size_t> memory;  ///< bytes by category: planned and allocated
   int64_t first_step = 0, steps = 0;
   int64_t tokens_per_step = 0, train_tokens = 0;
+  double epochs = 0;     ///< the run's steps go through the training data
+  int64_t examples = 0;  ///< for fine-tuning; 0: the data are plain tokens
   int threads = 1;
   std::string gemm_variant;  ///< kernel of the linear layers
   double peak_flops = 0;     ///< measured peak of the unit it uses
@@ -28,8 +30,9 @@ struct TrainStart {
 };
 
 struct StepReport {
-  int64_t step = 0, steps = 0;  ///< 1-based
-  double loss = 0, grad_norm = 0, lr = 0;
+  int64_t step = 0, steps = 0;             ///< 1-based
+  int64_t counted = 0;                     ///< targets that counted
+  double loss = 0, grad_norm = 0, lr = 0;  ///< loss and gradients: mean over the counted targets
   double seconds = 0, tokens_per_second = 0;
   double speed_of_light =
       0;  ///< time an ideal machine needs for the step's GEMMs and attention / measured time, 0..1

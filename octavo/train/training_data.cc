@@ -9,11 +9,14 @@
 #include "octavo/base/error.h"
 #include "octavo/data/dataset.h"
 #include "octavo/data/tokenizer.h"
+#include "octavo/kernels/loss.h"
 
 namespace octavo {
 namespace fs = std::filesystem;
 
-TrainingData::TrainingData(const RunConfig& config) {
+static_assert(kNotCounted == kIgnoreTarget, "what the loader leaves out, the loss ignores");
+
+TrainingData::TrainingData(const RunConfig& config) : packing_(packing(config.data.packing)) {
   const RunConfig::Data& data = config.data;
   if (data.train.empty())
     fail_usage(
@@ -49,10 +52,10 @@ TrainingData::TrainingData(const RunConfig& config) {
 
 void TrainingData::open(int64_t sequence_length, uint64_t seed, int64_t model_vocab) {
   train_->require_vocabulary(model_vocab);
-  train_samples_ = std::make_unique<SampleLoader>(*train_, sequence_length, seed, true);
+  train_samples_ = std::make_unique<SampleLoader>(*train_, sequence_length, seed, true, packing_);
   if (!val_) return;
   val_->require_vocabulary(model_vocab);
-  val_samples_ = std::make_unique<SampleLoader>(*val_, sequence_length, 0, false);
+  val_samples_ = std::make_unique<SampleLoader>(*val_, sequence_length, 0, false, packing_);
 }
 
 std::unique_ptr<TokenSource> open_evaluation_data(const std::string& path) {

@@ -26,13 +26,19 @@ class TrainingData {
   const std::string& tokenizer_path() const { return tokenizer_; }
   int64_t train_tokens() const { return train_->size(); }
 
-  /// Cuts samples. Throws bad_data when a split is shorter than one sequence or holds ids outside the model's
-  /// vocabulary.
+  /// Cuts samples. Throws bad_data when a split is shorter than one sequence (of examples: has no answer in
+  /// one) or holds ids outside the model's vocabulary.
   void open(int64_t sequence_length, uint64_t seed, int64_t model_vocab);
   /// Training sample `index`, shuffled: inputs and targets of sequence_length tokens.
   void sample(uint64_t index, int32_t* inputs, int32_t* targets) const {
     train_samples_->sample(index, inputs, targets);
   }
+  /// Targets of training sample `index` that count.
+  int64_t counted(uint64_t index) const { return train_samples_->counted(index); }
+  int64_t samples_per_epoch() const { return static_cast<int64_t>(train_samples_->samples_per_epoch()); }
+  /// Whether the training data are examples with marks; how they fit the sequence length.
+  bool marked() const { return train_->marked(); }
+  const SampleLoader::Fit& fit() const { return train_samples_->fit(); }
   bool has_validation() const { return val_ != nullptr; }
   /// In order, not shuffled.
   const SampleLoader& validation() const { return *val_samples_; }
@@ -40,6 +46,7 @@ class TrainingData {
  private:
   std::unique_ptr<TokenSource> train_, val_;
   std::unique_ptr<SampleLoader> train_samples_, val_samples_;
+  Packing packing_;
   int64_t vocab_size_ = 0, eos_ = -1;
   std::string tokenizer_;
 };

@@ -50,6 +50,20 @@ TEST(SplitTokens, TheBeginningIsDropped) {
   EXPECT_NE(error_of([] { split("ab", ""); }).find("here:1"), std::string::npos);
 }
 
+TEST(SplitTokens, AsTrained) {
+  const auto trained = [](std::string_view context, std::string_view continuation, int64_t longest = 100) {
+    const SplitTokens s = split_as_trained(ToyTokenizer(), context, continuation, longest, "here:1");
+    const size_t before = s.tokens.size() - static_cast<size_t>(s.scored);
+    const std::span<const int32_t> all(s.tokens);
+    return Pair(text_of(all.first(before)), text_of(all.subspan(before)));
+  };
+  EXPECT_EQ(trained("ab", " c"), split("ab", " c"));
+  EXPECT_EQ(trained("a,", " cd"), Pair("<a,", " cd"));  // what is scored is all of the continuation
+  EXPECT_EQ(trained("abcdef", "gh", 4), Pair("def", "gh"));
+  EXPECT_NE(error_of([&] { trained("abcdef", "ghijk", 4); }).find("here:1"), std::string::npos);
+  EXPECT_NE(error_of([&] { trained("ab", ""); }).find("here:1"), std::string::npos);
+}
+
 TEST(BatchesByLength, EqualLengthsTogetherLongestFirstInOrder) {
   const std::vector<int64_t> lengths{3, 5, 3, 3, 7, 5, 3};
   const std::vector<std::vector<size_t>> expected{{4}, {1, 5}, {0, 2, 3}, {6}};

@@ -217,5 +217,23 @@ TEST(LoadTask, SharedData) {
   for (const auto& [name, count] : expected) EXPECT_EQ(load_task(name, root, {}).items.size(), count) << name;
 }
 
+TEST(Sst2, PromptsAndTheLabelledFile) {
+  const auto items = parse_sst2("sentence\tlabel\nfun \t1\ndull\t0\n", "s.tsv");
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0].context, "fun It was");
+  EXPECT_EQ(items[0].choices, (Strings{"terrible", "great"}));
+  EXPECT_EQ(items[0].gold, 1);
+  EXPECT_EQ(items[1].place, "s.tsv:3");
+  expect_error([] { parse_sst2("sentence\tlabel\nfun\t2\n", "s.tsv"); }, "s.tsv:2");
+  const TemporaryDirectory folder;
+  std::filesystem::create_directories(folder / "sst2");
+  spill(folder / "sst2/dev.tsv", "sentence\tlabel\ndev\t1\n");
+  spill(folder / "sst2/test.tsv", "index\tsentence\n0\tunlabelled\n");
+  EXPECT_EQ(load_task("sst2", folder.path()).items.at(0).context, "dev It was");
+  spill(folder / "sst2/test.tsv", "sentence\tlabel\ntest\t1\n");
+  EXPECT_EQ(load_task("sst2", folder.path()).items.at(0).context, "test It was");
+  EXPECT_TRUE(load_task("sst2", folder.path()).as_trained);
+}
+
 }  // namespace
 }  // namespace octavo

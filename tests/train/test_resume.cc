@@ -166,6 +166,38 @@ TEST_F(Resume, DelayedScalesAndStochasticRoundingGoOnToo) {
   expect_same("memory_whole", "memory_parts", 20);
 }
 
+TEST_F(Resume, ExamplesWithMarksGoOnToo) {
+  std::string examples;
+  for (uint64_t i = 0; i < 150; ++i)
+    examples += nlohmann::json{{"question", generated_text(1 + static_cast<int>(i % 7), i)},
+                               {"answer", generated_text(1 + static_cast<int>(i % 9), 1000 + i)}}
+                    .dump() +
+                "\n";
+  spill(at("examples.jsonl"), examples);
+  ASSERT_EQ(octavo_command({"prepare", "--sft", at("examples.jsonl"), "--template", "plain", "--tokenizer",
+                            at("data"), "--out", at("sft")})
+                .code,
+            0);
+  const auto args = [&](const std::string& name, int threads) {
+    std::vector<std::string> all = run_args(name, "fp8-amax", "llama", threads, 20);
+    *std::find(all.begin(), all.end(), at("data")) = at("sft");
+    all.insert(all.end(), {"--grad-accum", "2"});
+    return all;
+  };
+  ASSERT_EQ(octavo_command(args("marked_whole", 2)).code, 0);
+  ASSERT_EQ(octavo_command(args("marked_parts", 1),
+                           [&](pid_t pid) {
+                             while (is_running(pid) &&
+                                    !fs::exists(at("marked_parts") + "/checkpoints/step_00000006"))
+                               sleep_seconds(0.001);
+                             ::kill(pid, SIGKILL);
+                           })
+                .code,
+            -SIGKILL);
+  ASSERT_EQ(octavo_command({"train", "--resume", at("marked_parts")}).code, 0);
+  expect_same("marked_whole", "marked_parts", 20);
+}
+
 TEST_F(Resume, ADamagedCheckpointIsNamedAndSkipped) {
   ASSERT_EQ(octavo_command(run_args("good", "bf16", "gpt2", 2, 20)).code, 0);
   ASSERT_EQ(octavo_command(run_args("damaged", "bf16", "gpt2", 2, 20)).code, 0);
