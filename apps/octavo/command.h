@@ -17,6 +17,7 @@ void add_logits(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_presets(CLI::App& app);
 void add_recipes(CLI::App& app);
+void add_report(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 /// Becomes true on the first SIGINT or SIGTERM; a second one ends the program at once.

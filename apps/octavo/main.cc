@@ -35,6 +35,7 @@ const char* kFooter = R"(Examples:
   octavo train --preset gpt-mini --train-data data/book --recipe fp8-amax --out runs/book
   octavo generate --model runs/book --prompt "In the beginning"
   octavo eval --model runs/book --data data/book --recipe bf16
+  octavo report runs/book --out book.html
 
 Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
 unsupported, 4 bad data, 130 interrupted after saving.)";
@@ -81,6 +82,7 @@ int run(int argc, char** argv) {
   add_logits(app);
   add_presets(app);
   add_recipes(app);
+  add_report(app);
   add_bench(app);
   add_doctor(app);
   try {

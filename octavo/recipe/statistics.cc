@@ -2,6 +2,7 @@
 #include "octavo/recipe/statistics.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <limits>
@@ -9,6 +10,9 @@
 
 namespace octavo {
 namespace {
+
+// Biased exponents of FP32's normal numbers; 0 is zeros and subnormals, 255 infinities and NaNs.
+constexpr int kFirst = 1, kLast = 254, kBias = 127;
 
 std::string json_number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "null"; }
 
@@ -44,7 +48,6 @@ double snr_db(const QuantizeStats& stats) {
 }
 
 ExponentSummary exponent_summary(const QuantizeStats& stats) {
-  constexpr int kFirst = 1, kLast = 254, kBias = 127;
   ExponentSummary out;
   for (int e = kFirst; e <= kLast; ++e) out.count += stats.exponents[e];
   if (out.count == 0) return out;
@@ -71,16 +74,26 @@ void fill_record(TensorRecord& record, const QuantizeStats& stats, float scale) 
   record.saturation = saturation_share(stats);
   record.snr_db = snr_db(stats);
   record.scale_exponent = std::log2(static_cast<double>(scale));
+  record.zeros = stats.exponents[0];
+  record.exponent_counts.clear();
+  const auto empty = [&](int e) { return stats.exponents[e] == 0; };
+  int first = kFirst, last = kLast;
+  while (first <= last && empty(first)) ++first;
+  while (last >= first && empty(last)) --last;
+  if (first > last) return;
+  record.exponent_first = first - kBias;
+  record.exponent_counts.assign(stats.exponents + first, stats.exponents + last + 1);
 }
 
 std::string to_json(const TensorRecord& record) {
   return fmt::format(
       "{{\"step\":{},\"tensor\":{},\"role\":{},\"format\":{},\"amax\":{},\"scale_exponent\":{},\"underflow\":"
       "{},"
-      "\"saturation\":{},\"snr_db\":{}}}",
+      "\"saturation\":{},\"snr_db\":{},\"zeros\":{},\"exponent_first\":{},\"exponent_counts\":[{}]}}",
       record.step, json_string(record.tensor), json_string(record.role), json_string(record.format),
       json_number(record.amax), json_number(record.scale_exponent), json_number(record.underflow),
-      json_number(record.saturation), json_number(record.snr_db));
+      json_number(record.saturation), json_number(record.snr_db), record.zeros, record.exponent_first,
+      fmt::join(record.exponent_counts, ","));
 }
 
 }  // namespace octavo

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "octavo/kernels/quantize.h"
 
@@ -32,9 +33,14 @@ struct TensorRecord {
   double amax = 0;
   double scale_exponent = 0;  ///< log2(scale), an integer for power-of-two scales
   double underflow = 0, saturation = 0, snr_db = 0;
+  /// Magnitudes before scaling: exponent_counts[i] elements with 2^e <= |x| < 2^(e+1), e = exponent_first +
+  /// i. Begins and ends with a count that is not 0; empty when all elements are zeros.
+  int exponent_first = 0;
+  std::vector<int64_t> exponent_counts;
+  int64_t zeros = 0;  ///< with FP32 subnormals
 };
 
-/// Fills the three last figures of a record, and its scale_exponent from the scale.
+/// Fills the figures of a record that come from the elements, and its scale_exponent from the scale.
 void fill_record(TensorRecord& record, const QuantizeStats& stats, float scale);
 
 /// One JSON object without a line end. Infinities and NaN, which JSON does not have, are null.

@@ -24,7 +24,7 @@ std::string now(const char* format) {
   return fmt::format(fmt::runtime("{:" + std::string(format) + "}"), fmt::localtime(time));
 }
 
-std::string environment_json(int threads) {
+nlohmann::ordered_json environment(int threads, const std::string& started) {
   nlohmann::ordered_json j;
   j["version"] = version();
   j["commit"] = commit();
@@ -32,8 +32,8 @@ std::string environment_json(int threads) {
   j["cpu"] = cpu_name();
   j["isa"] = to_string(max_isa());
   j["threads"] = threads;
-  j["started"] = now("%Y-%m-%dT%H:%M:%S%z");
-  return j.dump(2) + "\n";
+  j["started"] = started;
+  return j;
 }
 
 }  // namespace
@@ -79,10 +79,27 @@ void truncate_lines_after(const std::string& path, int64_t step) {
   if (kept.size() != text.size()) write_file_atomic(path, kept);
 }
 
+void RunDirectory::begin(int threads) {
+  threads_ = threads;
+  started_ = now("%Y-%m-%dT%H:%M:%S%z");
+  write_file_atomic(path_ + "/env.json", environment(threads_, started_).dump(2) + "\n");
+}
+
 void RunDirectory::open() {
   metrics = LineWriter(path_ + "/metrics.jsonl");
   tensors = LineWriter(path_ + "/tensors.jsonl");
   log = LineWriter(path_ + "/log.txt");
+}
+
+void RunDirectory::write_facts(const RunFacts& facts) const {
+  nlohmann::ordered_json j = environment(threads_, started_);
+  j["model"] = facts.model;
+  j["parameters"] = facts.parameters;
+  j["gemm_variant"] = facts.gemm_variant;
+  if (facts.peak_flops > 0) j["peak_flops"] = facts.peak_flops;
+  for (const auto& [category, bytes] : facts.memory) j["memory"][category] = bytes;
+  if (facts.peak_resident > 0) j["peak_resident"] = facts.peak_resident;
+  write_file_atomic(path_ + "/env.json", j.dump(2) + "\n");
 }
 
 RunDirectory RunDirectory::create(const RunConfig& config, const std::string& recipe_text, int threads) {
@@ -97,7 +114,7 @@ RunDirectory RunDirectory::create(const RunConfig& config, const std::string& re
   fs::create_directories(run.path_ + "/checkpoints", error);
   if (error) fail_data(fmt::format("cannot create '{}': {}", run.path_, error.message()));
   write_file_atomic(run.path_ + "/recipe.toml", recipe_text);
-  write_file_atomic(run.path_ + "/env.json", environment_json(threads));
+  run.begin(threads);
   write_file_atomic(run.path_ + "/config.toml", to_toml(config));
   run.open();
   return run;
@@ -108,7 +125,7 @@ RunDirectory RunDirectory::reopen(const RunConfig& config, int64_t step, int thr
   run.path_ = config.out;
   truncate_lines_after(run.path_ + "/metrics.jsonl", step);
   truncate_lines_after(run.path_ + "/tensors.jsonl", step);
-  write_file_atomic(run.path_ + "/env.json", environment_json(threads));
+  run.begin(threads);
   write_file_atomic(run.path_ + "/config.toml", to_toml(config));
   run.open();
   return run;

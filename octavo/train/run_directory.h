@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,16 @@ class LineWriter {
   std::string path_;
 };
 
+/// What only the program that runs knows, for env.json.
+struct RunFacts {
+  std::string model;  ///< "gpt2, 4 x 192, 2.6M parameters"
+  int64_t parameters = 0;
+  std::string gemm_variant;
+  double peak_flops = 0;                 ///< 0: not measured
+  std::map<std::string, size_t> memory;  ///< bytes by category, as allocated
+  int64_t peak_resident = 0;             ///< bytes; 0 until the run ends
+};
+
 class RunDirectory {
  public:
   /// A new directory with config.toml and env.json, or (resume) the existing one with metrics and tensor
@@ -35,12 +46,17 @@ class RunDirectory {
   static RunDirectory create(const RunConfig& config, const std::string& recipe_text, int threads);
   static RunDirectory reopen(const RunConfig& config, int64_t step, int threads);
 
+  /// Writes env.json again, with these facts in it.
+  void write_facts(const RunFacts& facts) const;
+
   const std::string& path() const { return path_; }
   LineWriter metrics, tensors, log;
 
  private:
+  void begin(int threads);
   void open();
-  std::string path_;
+  std::string path_, started_;
+  int threads_ = 0;
 };
 
 /// "runs/2026-11-21T2330-gpt-mini-fp8-amax".

@@ -10,6 +10,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
+#include "octavo/base/process.h"
 #include "octavo/base/stopwatch.h"
 #include "octavo/io/checkpoint_dir.h"
 #include "octavo/io/hf_model.h"
@@ -40,6 +41,7 @@ class Trainer {
   GemmArgs one_gemm() const {
     return typical_gemm(model_config_, recipe_, config_.train.micro_batch * config_.data.sequence_length);
   }
+  void record_facts(const TrainStart& start, bool ended) const;
   uint64_t rounding_seed(int64_t index) const;
   StepReport step(int64_t index);
   LossSum micro_batches(int64_t index);
@@ -110,6 +112,17 @@ TrainStart Trainer::describe() const {
   start.resumed_from = resumed_from_;
   start.warnings = warnings_;
   return start;
+}
+
+void Trainer::record_facts(const TrainStart& start, bool ended) const {
+  RunFacts facts;
+  facts.model = start.model;
+  facts.parameters = parameter_count(model_config_);
+  facts.gemm_variant = start.gemm_variant;
+  facts.peak_flops = start.peak_flops;
+  facts.memory = start.memory;
+  if (ended) facts.peak_resident = peak_resident_bytes();
+  run_.write_facts(facts);
 }
 
 TrainStart Trainer::plan() {
@@ -299,7 +312,9 @@ void Trainer::checkpoint() {
 
 TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
   open(resume);
-  observer_.start(describe());
+  const TrainStart start = describe();
+  record_facts(start, false);
+  observer_.start(start);
   const Stopwatch watch;
   const int64_t first = state_.step, last = config_.train.steps;
   TrainResult result;
@@ -324,6 +339,7 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
     result.final_directory = config_.out + "/final";
     save_final(result.final_directory, *model_, data_.tokenizer_path());
   }
+  record_facts(start, true);
   result.seconds = watch.seconds();
   return result;
 }

@@ -74,7 +74,7 @@ TEST(Statistics, RecordsAreValidJson) {
   const std::string line = to_json(record);
   EXPECT_EQ(line.find('\n'), std::string::npos);
   const auto json = nlohmann::json::parse(line);
-  EXPECT_EQ(json.size(), 9u);
+  EXPECT_EQ(json.size(), 12u);
   EXPECT_EQ(json["step"], 12);
   EXPECT_EQ(json["tensor"], record.tensor);
   EXPECT_EQ(json["role"], "gemm.input");
@@ -84,6 +84,34 @@ TEST(Statistics, RecordsAreValidJson) {
   EXPECT_EQ(json["underflow"], 0.125);
   EXPECT_EQ(json["saturation"], 0);
   EXPECT_NEAR(json["snr_db"].get<double>(), 30.0, 1e-9);
+}
+
+TEST(Statistics, TheExponentHistogramIsTrimmedAndKeepsEveryCount) {
+  QuantizeStats stats;
+  TensorRecord record;
+  stats.exponents[0] = 7;
+  stats.exponents[255] = 3;  // infinities and NaNs have no exponent
+  fill_record(record, stats, 1.0f);
+  EXPECT_TRUE(record.exponent_counts.empty());
+  EXPECT_EQ(record.zeros, 7);
+  EXPECT_EQ(nlohmann::json::parse(to_json(record))["exponent_counts"], nlohmann::json::array());
+
+  stats.exponents[127 - 20] = 5;
+  stats.exponents[127 - 17] = 11;
+  fill_record(record, stats, 1.0f);
+  EXPECT_EQ(record.exponent_first, -20);
+  EXPECT_EQ(record.exponent_counts, (std::vector<int64_t>{5, 0, 0, 11}));
+  const auto json = nlohmann::json::parse(to_json(record));
+  EXPECT_EQ(json["exponent_first"], -20);
+  EXPECT_EQ(json["exponent_counts"], (std::vector<int64_t>{5, 0, 0, 11}));
+  EXPECT_EQ(json["zeros"], 7);
+
+  stats.exponents[1] = 1;
+  stats.exponents[254] = 2;
+  fill_record(record, stats, 1.0f);
+  EXPECT_EQ(record.exponent_first, -126);
+  EXPECT_EQ(record.exponent_counts.size(), 254u);
+  EXPECT_EQ(record.exponent_counts.back(), 2);
 }
 
 TEST(Statistics, WhatJsonCannotSayIsNull) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/train/run_directory.h"
 
+#include <nlohmann/json.hpp>
+
 #include "cli/run_octavo.h"
 #include "octavo/base/error.h"
 
@@ -43,6 +45,31 @@ TEST(LineWriter, AppendsAndReportsAFullDisk) {
   EXPECT_EQ(slurp(directory / "log.txt"), "a\nb\nc\n");
   LineWriter full("/dev/full");
   EXPECT_THROW(full.line("x"), Error);
+}
+
+TEST(RunDirectory, FactsAreAddedToTheEnvironment) {
+  const TemporaryDirectory directory;
+  RunConfig config;
+  config.out = directory / "run";
+  const RunDirectory run = RunDirectory::create(config, "name = \"x\"\n", 3);
+  const auto before = nlohmann::json::parse(slurp(config.out + "/env.json"));
+  EXPECT_EQ(before["threads"], 3);
+  EXPECT_FALSE(before.contains("memory"));
+  RunFacts facts;
+  facts.model = "gpt2";
+  facts.parameters = 1234;
+  facts.memory = {{"weights", 4936}};
+  run.write_facts(facts);
+  auto after = nlohmann::json::parse(slurp(config.out + "/env.json"));
+  EXPECT_EQ(after["memory"]["weights"], 4936);
+  EXPECT_EQ(after["parameters"], 1234);
+  EXPECT_FALSE(after.contains("peak_flops")) << "not measured";
+  EXPECT_FALSE(after.contains("peak_resident")) << "not ended";
+  for (const auto& [key, value] : before.items()) EXPECT_EQ(after[key], value) << key;
+  facts.peak_resident = 1 << 20;
+  run.write_facts(facts);
+  after = nlohmann::json::parse(slurp(config.out + "/env.json"));
+  EXPECT_EQ(after["peak_resident"], 1 << 20);
 }
 
 TEST(RunDirectory, RefusesADirectoryThatHoldsARun) {
