@@ -36,6 +36,7 @@ const char* kFooter = R"(Examples:
   octavo generate --model runs/book --prompt "In the beginning"
   octavo eval --model runs/book --data data/book --recipe bf16
   octavo report runs/book --out book.html
+  octavo compare --recipes bf16,fp8-amax --preset gpt-mini --data book.txt --out labs/book
 
 Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
 unsupported, 4 bad data, 130 interrupted after saving.)";
@@ -83,6 +84,9 @@ int run(int argc, char** argv) {
   add_presets(app);
   add_recipes(app);
   add_report(app);
+  add_compare(app);
+  add_experiment(app);
+  add_inspect(app);
   add_bench(app);
   add_doctor(app);
   try {
