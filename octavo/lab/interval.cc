@@ -33,6 +33,7 @@ Interval find_interval(const std::vector<RowResult>& rows, const IntervalSpec& s
   size_t low = best, high = best;
   while (low > 0 && delta(low - 1) <= spec.within) --low;
   while (high + 1 < count && delta(high + 1) <= spec.within) ++high;
+  for (size_t p = low; p <= high; ++p) out.band = std::fmax(out.band, rows[out.points[p].row].delta.band);
   out.low = out.points[low].constant;
   out.high = out.points[high].constant;
   out.open_low = low == 0;

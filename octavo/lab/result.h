@@ -61,6 +61,7 @@ struct Interval {
   std::vector<ConstantPoint> points;         ///< by constant
   std::optional<double> low, high;           ///< nothing when none is within
   bool open_low = false, open_high = false;  ///< ends where the sweep ends: it may reach further
+  double band = kAbsent;  ///< the widest of the distances within; more than `within`: noise decides
 };
 
 struct GroupResult {

@@ -65,6 +65,7 @@ Json to_json(const Interval& interval, const IntervalSpec& spec) {
   out["high"] = interval.high ? Json(*interval.high) : Json(nullptr);
   out["open_low"] = interval.open_low;
   out["open_high"] = interval.open_high;
+  out["band"] = number(interval.band);
   out["points"] = Json::array();
   for (const ConstantPoint& point : interval.points)
     out["points"].push_back({{"constant", point.constant}, {"row", point.row}});

@@ -32,8 +32,10 @@ std::string by_class(const RowResult& row, Text text) {
   return out;
 }
 
-std::string mebibytes(double bytes) {
-  return std::isfinite(bytes) ? fmt::format("{:.1f}", bytes / (1 << 20)) : kNone;
+std::string bytes_text(double bytes) {
+  if (!std::isfinite(bytes)) return kNone;
+  return bytes < (1 << 20) ? fmt::format("{:.1f} KiB", bytes / (1 << 10))
+                           : fmt::format("{:.1f} MiB", bytes / (1 << 20));
 }
 
 std::vector<std::string> cells(const RowResult& row) {
@@ -46,8 +48,8 @@ std::vector<std::string> cells(const RowResult& row) {
           delta,
           by_class(row, [](const ClassFigures& f) { return fmt::format("{:.1f}", f.snr_db); }),
           by_class(row, [](const ClassFigures& f) { return fmt::format("{:.3g}", 100 * f.underflow); }),
-          mebibytes(row.activation_bytes),
-          mebibytes(row.weight_bytes),
+          bytes_text(row.activation_bytes),
+          bytes_text(row.weight_bytes),
           std::isfinite(row.tokens_per_second) ? fmt::format("{:.0f}", row.tokens_per_second) : kNone};
 }
 
@@ -80,19 +82,22 @@ std::string interval_text(const GroupResult& group, const IntervalSpec& spec) {
                        std::find_if(group.rows.begin(), group.rows.end(), [](const RowResult& r) {
                          return r.is_baseline;
                        })->label);
-  return fmt::format("{}: constants {}{:g} to {:g}{} are within {:g} %\n", spec.family,
+  const std::string noise =
+      i.band > spec.within
+          ? fmt::format(", but some are only known to ± {:.2g} %: more seeds or steps", i.band)
+          : "";
+  return fmt::format("{}: constants {}{:g} to {:g}{} are within {:g} %{}\n", spec.family,
                      i.open_low ? "(at least) " : "", *i.low, *i.high, i.open_high ? " (at least)" : "",
-                     spec.within);
+                     spec.within, noise);
 }
 
 }  // namespace
 
 std::string to_text(const LabResult& result) {
   const LabPlan& plan = result.plan;
-  std::vector<std::vector<std::string>> table{
-      {plan.rows.name, "validation loss", "Δ %", "worst SNR, dB", "worst underflow, %", "activations, MiB",
-       "weights, MiB", "tokens/s"},
-      {"", "", "", "w a g", "w a g", "", "", ""}};
+  std::vector<std::vector<std::string>> table{{plan.rows.name, "validation loss", "Δ %", "worst SNR, dB",
+                                               "worst underflow, %", "activations", "weights", "tokens/s"},
+                                              {"", "", "", "w a g", "w a g", "", "", ""}};
   // One table for all groups, so that their columns stand under each other.
   const bool several = result.groups.size() > 1;
   for (const GroupResult& group : result.groups) {

@@ -101,7 +101,7 @@ function intervalPlot(group) {
   for (const [level, name] of [[0, group.rows[doc.lab.baseline].label], [within, `within ${digits(within)} %`]]) {
     if (level < low || level > high) continue;
     svg.append(svgEl('line', {x1: left, x2: width - right, y1: y(level), y2: y(level), stroke: tone(doc.palette.baseline), 'stroke-dasharray': '6 5'}));
-    text(width - right - 4, y(level) - 5, name, {'text-anchor': 'end', 'font-size': 11});
+    text(width - right - 4, y(level) + (level ? -5 : 14), name, {'text-anchor': 'end', 'font-size': 11});
   }
   let path = '';
   for (const {c, row} of all) if (known(row.delta_percent.mean)) path += `${path ? 'L' : 'M'}${x(c)} ${y(row.delta_percent.mean)}`;
@@ -122,16 +122,19 @@ function intervalPlot(group) {
 function intervalSentence(group) {
   const i = group.interval;
   if (!known(i.low)) return `No constant of ${i.family} ends within ${digits(i.within_percent)} % of ${group.rows[doc.lab.baseline].label}.`;
+  const noise = known(i.band) && i.band > i.within_percent ? ` Some of their means are only known to ± ${digits(i.band, 2)} %, which is more than that: more seeds or steps are needed to trust this.` : '';
   const open = [i.open_low ? 'lower' : '', i.open_high ? 'upper' : ''].filter(Boolean);
-  return `Constants ${digits(i.low)} to ${digits(i.high)} of ${i.family} end within ${digits(i.within_percent)} % of ${group.rows[doc.lab.baseline].label}.` + (open.length ? ` At the ${open.join(' and the ')} end the sweep ends before the interval does.` : '') + ' Triangles are beyond the upper edge, or diverged.';
+  return `Constants ${digits(i.low)} to ${digits(i.high)} of ${i.family} end within ${digits(i.within_percent)} % of ${group.rows[doc.lab.baseline].label}.` + (open.length ? ` At the ${open.join(' and the ')} end the sweep ends before the interval does.` : '') + noise + ' Triangles are beyond the upper edge, or diverged.';
 }
 
 function labTable(groups) {
+  // A dash for each class without scaled tensors, one for a recipe without any.
+  const byClass = (row, text) => (Object.keys(row.classes).length ? labClasses.map((c) => (row.classes[c] ? text(row.classes[c]) : '–')).join(' · ') : '–');
   const figures = [
     ['validation loss', (r) => (known(r.val_loss.mean) ? loss(r.val_loss.mean) + (known(r.val_loss.band) ? ' ± ' + r.val_loss.band.toFixed(4) : '') : '–') + (r.diverged ? ` (${r.diverged} of ${r.trials.length} diverged)` : '')],
     ['distance', (r) => (r.baseline ? 'baseline' : percents(r.delta_percent.mean) + (known(r.delta_percent.band) ? ` ± ${r.delta_percent.band.toFixed(2)}` : '') + (r.differs ? ' *' : ''))],
-    ...labClasses.map((c) => ['SNR, ' + c, (r) => (r.classes[c] && known(r.classes[c].worst_snr_db) ? r.classes[c].worst_snr_db.toFixed(1) + ' dB' : '–')]),
-    ...labClasses.map((c) => ['underflow, ' + c, (r) => (r.classes[c] ? percent(r.classes[c].worst_underflow) : '–')]),
+    ['worst SNR, dB: w · a · g', (r) => byClass(r, (c) => (known(c.worst_snr_db) ? c.worst_snr_db.toFixed(1) : '–'))],
+    ['worst underflow, %: w · a · g', (r) => byClass(r, (c) => (known(c.worst_underflow) ? digits(c.worst_underflow * 100, 3) : '–'))],
     ['activations', (r) => mebibytes(r.activation_bytes)],
     ['weights', (r) => mebibytes(r.weight_bytes)],
     ['tokens/s', (r) => short(r.tokens_per_second)],
@@ -160,7 +163,7 @@ if (doc.lab) panels.push({
       }
     });
     body.append(el('h3', {}, 'The figures'), labTable(lab.groups));
-    body.append(el('p', {class: 'note'}, `${lab.seeds.length} seed${lab.seeds.length > 1 ? 's' : ''}${lab.steps ? `, ${lab.steps} steps each` : ''}. Intervals of distances are paired by seed, * leaves out zero. SNR and underflow: the worst tensor of a class at its worst logged step, over all seeds. Weights: the copies that products read.`));
+    body.append(el('p', {class: 'note'}, `${lab.seeds.length} seed${lab.seeds.length > 1 ? 's' : ''}${lab.steps ? `, ${lab.steps} steps each` : ''}. Intervals of distances are paired by seed, * leaves out zero. w · a · g: weights, activations, gradients, the worst tensor of each at its worst logged step, over all seeds. Weights: the copies that products read.`));
     const rows = lab.groups[lab.shown_group].rows.length;
     body.append(el('p', {class: 'note'}, `Below are the runs of seed ${lab.seeds[0]}` + (lab.detailed_rows < rows ? `, ${lab.detailed_rows} of the ${rows} rows.` : '.')));
   },
