@@ -45,12 +45,15 @@ unsupported, 4 bad data, 130 interrupted after saving.)";
 // was meant.
 std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = &app;
-  while (!command->get_subcommands().empty()) command = command->get_subcommands().back();
+  std::string path;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().back();
+    path += command->get_name() + " ";
+  }
   std::vector<std::string> known;
   for (const CLI::Option* option : command->get_options())
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  const std::string help =
-      fmt::format("; see octavo {}--help", command == &app ? "" : command->get_name() + " ");
+  const std::string help = fmt::format("; see octavo {}--help", path);
   if (command == &app && !app.remaining().empty() && !app.remaining().front().starts_with("-")) {
     std::vector<std::string> commands;
     for (const CLI::App* sub : app.get_subcommands({})) commands.push_back(sub->get_name());
