@@ -19,6 +19,9 @@ void add_bench(CLI::App& app);
 void add_presets(CLI::App& app);
 void add_recipes(CLI::App& app);
 void add_report(CLI::App& app);
+void add_compare(CLI::App& app);
+void add_experiment(CLI::App& app);
+void add_inspect(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 /// Becomes true on the first SIGINT or SIGTERM; a second one ends the program at once.

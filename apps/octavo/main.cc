@@ -36,6 +36,7 @@ const char* kFooter = R"(Examples:
   octavo generate --model runs/book --prompt "In the beginning"
   octavo eval --model runs/book --data data/book --recipe bf16
   octavo report runs/book --out book.html
+  octavo compare --recipes bf16,fp8-amax --preset gpt-mini --data book.txt --out labs/book
 
 Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
 unsupported, 4 bad data, 130 interrupted after saving.)";
@@ -44,12 +45,15 @@ unsupported, 4 bad data, 130 interrupted after saving.)";
 // was meant.
 std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = &app;
-  while (!command->get_subcommands().empty()) command = command->get_subcommands().back();
+  std::string path;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().back();
+    path += command->get_name() + " ";
+  }
   std::vector<std::string> known;
   for (const CLI::Option* option : command->get_options())
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  const std::string help =
-      fmt::format("; see octavo {}--help", command == &app ? "" : command->get_name() + " ");
+  const std::string help = fmt::format("; see octavo {}--help", path);
   if (command == &app && !app.remaining().empty() && !app.remaining().front().starts_with("-")) {
     std::vector<std::string> commands;
     for (const CLI::App* sub : app.get_subcommands({})) commands.push_back(sub->get_name());
@@ -84,6 +88,9 @@ int run(int argc, char** argv) {
   add_presets(app);
   add_recipes(app);
   add_report(app);
+  add_compare(app);
+  add_experiment(app);
+  add_inspect(app);
   add_bench(app);
   add_doctor(app);
   try {

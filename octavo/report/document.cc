@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "octavo/base/error.h"
 #include "octavo/report/palette.h"
 
 namespace octavo {
@@ -156,7 +157,7 @@ Json palette() {
 
 }  // namespace
 
-std::string to_document(const Report& report) {
+std::string to_document(const Report& report, const std::map<std::string, std::string>& more) {
   Json out;
   out["schema"] = "octavo-report-1";
   out["version"] = report.version;
@@ -173,6 +174,11 @@ std::string to_document(const Report& report) {
   out["baseline"] = report.baseline;
   out["runs"] = Json::array();
   for (const RunReport& run : report.runs) out["runs"].push_back(to_json(run));
+  for (const auto& [key, value] : more) {
+    Json parsed = Json::parse(value, nullptr, false);
+    if (parsed.is_discarded()) fail_data("the value of '" + key + "' for the page is not JSON");
+    out[key] = std::move(parsed);
+  }
   return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

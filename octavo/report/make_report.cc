@@ -125,14 +125,14 @@ ReportLimits limits_for(size_t runs) {
   return limits;
 }
 
-Report make_report(std::vector<RunData> runs) {
+Report make_report(std::vector<RunData> runs, std::optional<size_t> baseline_index) {
   Report report;
   report.version = fmt::format("{} ({})", version(), commit());
   report.created = fmt::format("{:%Y-%m-%d %H:%M %z}", fmt::localtime(std::time(nullptr)));
   const ReportLimits limits = limits_for(runs.size());
   for (RunData& data : runs) report.runs.push_back(begin_run(std::move(data), limits));
   label_runs(report.runs);
-  report.baseline = choose_baseline(report.runs);
+  report.baseline = baseline_index ? *baseline_index : choose_baseline(report.runs);
   RunReport& baseline = report.runs[report.baseline];
   baseline.is_baseline = true;
 

@@ -88,8 +88,9 @@ struct Report {
   std::map<std::string, FormatFacts> formats;
 };
 
-/// Works out a report. `runs` must not be empty.
-Report make_report(std::vector<RunData> runs);
+/// Works out a report. `runs` must not be empty. `baseline` is an index into them; without it the first run
+/// in bf16 or fp32, or else the first, is what others are compared with.
+Report make_report(std::vector<RunData> runs, std::optional<size_t> baseline = {});
 
 /// The tensors of a run, for make_report().
 TensorReport make_tensor_report(const RunData& run, const ReportLimits& limits);

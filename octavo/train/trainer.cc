@@ -121,6 +121,9 @@ TrainStart Trainer::describe() const {
   start.peak_flops = peak_;
   start.resumed_from = resumed_from_;
   start.warnings = warnings_;
+  start.step_flops =
+      training_flops(model_config_, config_.train.micro_batch, config_.data.sequence_length).total() *
+      static_cast<double>(config_.train.grad_accum);
   return start;
 }
 
@@ -268,7 +271,8 @@ StepReport Trainer::step(int64_t index) {
 void Trainer::require_finite(const StepReport& report) const {
   if (std::isfinite(report.loss) && std::isfinite(report.grad_norm)) return;
   const std::string what = std::isfinite(report.loss) ? "gradient norm" : "loss";
-  fail_data(
+  throw Diverged(
+      report.step,
       fmt::format("step {}: the {} is {}; the run stops here, {}. Try a lower --lr, or the same run with "
                   "--recipe bf16 to tell numbers from "
                   "hyperparameters",

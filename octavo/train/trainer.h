@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "octavo/base/error.h"
 #include "octavo/nn/pass.h"
 #include "octavo/train/run_config.h"
 
@@ -27,6 +28,18 @@ struct TrainStart {
   double peak_flops = 0;     ///< measured peak of the unit it uses
   std::string resumed_from;  ///< checkpoint, or empty
   std::vector<std::string> warnings;
+  double step_flops = 0;  ///< products of linear layers and attention, counted from shapes
+};
+
+/// Thrown by train() when a loss or a gradient stops being finite: bad_data for a single run, a finding where
+/// recipes are compared.
+class Diverged : public Error {
+ public:
+  Diverged(int64_t step, const std::string& message) : Error(ExitCode::bad_data, message), step_(step) {}
+  int64_t step() const { return step_; }
+
+ private:
+  int64_t step_;
 };
 
 struct StepReport {
@@ -68,7 +81,7 @@ struct TrainResult {
 
 /// Runs `config` (validated here) to its end, or until `stop` becomes true: then a checkpoint is saved first.
 /// With `resume` the run in config.out goes on from its newest complete checkpoint, with the same bits as if
-/// it had never stopped. A loss or gradient that is not finite throws bad_data and names the last good
+/// it had never stopped. A loss or gradient that is not finite throws Diverged, which names the last good
 /// checkpoint.
 TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The frame of the page: the bar, one section a panel, drawing again on change of theme or run.
-const navNames = {overview: 'Overview', loss: 'Loss', scales: 'Scales', range: 'Underflow', snr: 'SNR', values: 'Values', resources: 'Resources'};
+const navNames = {lab: 'Recipes', overview: 'Overview', loss: 'Loss', scales: 'Scales', range: 'Underflow', snr: 'SNR', values: 'Values', resources: 'Resources'};
 
 function drawPanel(panel) {
   const old = document.getElementById(panel.id);
