@@ -5,9 +5,12 @@
     docs/figures.py loss     docs/images/loss.svg     runs/fp32 runs/bf16 runs/fp8-amax
     docs/figures.py scales   docs/images/scales.svg   runs/fp8-amax
     docs/figures.py roofline docs/images/roofline.svg bench.jsonl
+    docs/figures.py constants docs/images/constants.svg evals/*.json
 
 loss: training loss of every run and, below, its distance to the first one. scales: the exponent of every scale over
-the steps. roofline: what `octavo bench ... --json` printed, as speed over work per byte. Colours are chosen to be readable on a light and on a dark page; there is no background.
+the steps. roofline: what `octavo bench ... --json` printed, as speed over work per byte.
+constants: one file `octavo eval --recipe R --tasks ... --text ... --json` printed for each model and each R of bf16,
+fp8-amax, fp8-cscale:N; also prints the table of the intervals. Colours are chosen to be readable on a light and on a dark page; there is no background.
 """
 import argparse
 import html
@@ -257,16 +260,86 @@ def draw_roofline(out, file):
     svg.save(out)
 
 
+def figures_of(file):
+    """(model, recipe, mean accuracy of the tasks, perplexity) of one evaluation."""
+    result = json.loads(file.read_text(encoding="utf-8"))
+    accuracies = [task["acc"] for task in result["tasks"].values()]
+    return pathlib.Path(result["model"]).name, result["recipe"], sum(accuracies) / len(accuracies), result["text"]["token_perplexity"]
+
+
+def interval(points, kept):
+    """The longest run of neighbouring constants for which kept(score, perplexity), as (low, high), or None."""
+    runs, current = [], []
+    for constant, score, perplexity in sorted(points):
+        if kept(score, perplexity) and (not current or constant == current[-1] + 1):
+            current.append(constant)
+        else:
+            current = [constant] if kept(score, perplexity) else []
+        runs.append(current[:])
+    best = max(runs, key=len, default=[])
+    return (best[0], best[-1]) if best else None
+
+
+def draw_constants(out, files):
+    models = {}
+    for file in files:
+        model, recipe, score, perplexity = figures_of(file)
+        models.setdefault(model, {})[recipe] = (score, perplexity)
+    kept_score, kept_perplexity = 99.5, 1.0
+    svg = Svg(760, 470, "FP8-CSCALE: what is left of the BF16 figures over the constant")
+    curves = {}
+    for model, recipes in models.items():
+        score, perplexity = recipes["bf16"]
+        relative = {r: (100 * s / score, 100 * (p / perplexity - 1) if p else math.inf) for r, (s, p) in recipes.items()}
+        points = sorted((int(r.split(":")[1]), *relative[r]) for r in relative if r.startswith("fp8-cscale:"))
+        curves[model] = (points, relative["fp8-amax"])
+    constants = [c for points, _ in curves.values() for c, _, _ in points]
+    x_range = (min(constants) - 0.5, max(constants) + 1.8)
+    panels = [("mean accuracy over tasks, per cent of BF16", (80, 104), (80, 85, 90, 95, 100), kept_score, 1, "{}"),
+              ("perplexity over BF16, per cent more", (-1, 12), (0, 2, 4, 6, 8, 10), kept_perplexity, 2, "{:+}")]
+    for n, (title, y_range, ticks, limit, column, form) in enumerate(panels):
+        top = 34 + 220 * n
+        panel = Panel(svg, (60, top, 480, 160), x_range, y_range)
+        svg.text(60, top - 12, title, weight="bold")
+        panel.y_ticks(ticks, form)
+        panel.curve([(x_range[0], limit), (x_range[1] - 1.2, limit)], TEXT)
+        clip = lambda y: min(max(y, y_range[0]), y_range[1])
+        for i, (model, (points, amax)) in enumerate(curves.items()):
+            line = [(p[0], clip(p[column])) for p in points]
+            panel.curve(line, LINES[i + 1])
+            for x, y in line:
+                svg.circle(panel.x(x), panel.y(y), 3, LINES[i + 1])
+            svg.circle(panel.x(x_range[1] - 0.7), panel.y(clip(amax[column - 1])), 4, LINES[i + 1])
+            if n == 0:
+                svg.line(560, 52 + 20 * i, 584, 52 + 20 * i, LINES[i + 1], 2.5)
+                svg.text(592, 56 + 20 * i, model)
+        for constant in range(min(constants), max(constants) + 1, 2):
+            svg.text(panel.x(constant), top + 176, str(constant), "middle", 11)
+        svg.text(panel.x(x_range[1] - 0.7), top + 176, "AMAX", "middle", 11)
+    svg.text(60, 462, "constant c (codes are the cast of x * 2^c); values beyond the ends are drawn at the end", size=11)
+    svg.save(out)
+
+    print("| model | bf16: accuracy, perplexity | fp8-amax: accuracy, perplexity | constants with perplexity within 1 % | with accuracy of 99.5 % or more |")
+    print("|---|---|---|---|---|")
+    span = lambda found: "none" if found is None else f"{found[0]} to {found[1]}"
+    for model, (points, amax) in curves.items():
+        score, perplexity = models[model]["bf16"]
+        print(f"| {model} | {100 * score:.2f} %, {perplexity:.3f} | {amax[0]:.2f} % of it, {amax[1]:+.2f} % "
+              f"| {span(interval(points, lambda s, p: p <= kept_perplexity))} | {span(interval(points, lambda s, p: s >= kept_score))} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=["loss", "scales", "roofline"])
+    parser.add_argument("figure", choices=["loss", "scales", "roofline", "constants"])
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="run directories; for roofline a file of JSON lines")
+    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="run directories; for roofline a file of JSON lines; for constants JSON files")
     args = parser.parse_args()
     if args.figure == "loss":
         draw_loss(args.out, args.runs)
     elif args.figure == "scales":
         draw_scales(args.out, args.runs[0])
+    elif args.figure == "constants":
+        draw_constants(args.out, args.runs)
     else:
         draw_roofline(args.out, args.runs[0])
 
