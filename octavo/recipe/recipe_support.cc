@@ -31,13 +31,13 @@ void check_operand(Role role, const RoleSpec& spec, Reasons& reasons) {
     case ScalingKind::constant:
     case ScalingKind::current:
     case ScalingKind::delayed:
+    case ScalingKind::mse:
       break;
     case ScalingKind::static_:
       reasons.push_back(
           fmt::format("{}: static scaling needs a unit-scaled model, and none is implemented yet", path));
       break;
     case ScalingKind::automatic:
-    case ScalingKind::mse:
       reasons.push_back(fmt::format("{}: {} scaling is not implemented yet", path, word(spec.scaling.kind)));
       break;
   }

@@ -63,7 +63,8 @@ TEST(ShippedRecipes, SayWhatTheyAreAndRoundTrip) {
 }
 
 TEST(ShippedRecipes, WhatTheEngineRuns) {
-  for (const char* name : {"fp32", "bf16", "fp8-amax", "fp8-amax-fnuz", "fp8-cscale", "fp8-delayed"})
+  for (const char* name :
+       {"fp32", "bf16", "fp8-amax", "fp8-amax-fnuz", "fp8-cscale", "fp8-delayed", "fp8-mse"})
     EXPECT_THAT(unsupported(load_recipe(name)), IsEmpty()) << name;
   EXPECT_THAT(unsupported(parse_recipe("loss.scale = 'dynamic'", "dynamic.toml")), IsEmpty());
   for (const char* factor : {"1000", "4294967296"})
@@ -166,7 +167,7 @@ TEST(PublishedMethods, ParseRoundTripAndDescribe) {
     expect_round_trip(recipe);
     EXPECT_THAT(describe(recipe), HasSubstr(recipe.name));
     // What needs more than this engine has must say so.
-    const bool runs = recipe.name == "munit-bf16";
+    const bool runs = recipe.name == "munit-bf16" || recipe.name == "fp8-mse";
     EXPECT_EQ(unsupported(recipe).empty(), runs);
   }
 }
