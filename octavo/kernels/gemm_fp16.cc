@@ -36,6 +36,9 @@ struct Memory {
   float line[kLargest];
 };
 
+/// The columns of the panels that hold n.
+int64_t padded(int64_t n) { return (n + kFp16Columns - 1) / kFp16Columns * kFp16Columns; }
+
 /// `count` neighbours of a stored line, widened.
 void read_line(const GemmOperand& x, int64_t line, int64_t first, int64_t count, float* out) {
   const int64_t at = line * x.stride + first;
@@ -63,7 +66,6 @@ void read_b(const GemmArgs& args, int64_t n0, int64_t n, int64_t k0, int64_t k, 
   const auto at = [&](int64_t i, int64_t c) {
     return memory.b + (c / kFp16Columns * kDepth + i) * kFp16Columns + c % kFp16Columns;
   };
-  const int64_t padded = (n + kFp16Columns - 1) / kFp16Columns * kFp16Columns;
   if (args.b.k_contiguous) {
     for (int64_t c = 0; c < n; ++c) {
       read_line(args.b, n0 + c, k0, k, memory.line);
@@ -74,7 +76,7 @@ void read_b(const GemmArgs& args, int64_t n0, int64_t n, int64_t k0, int64_t k, 
       for (int64_t c = 0; c < n; c += kFp16Columns)
         read_line(args.b, k0 + i, n0 + c, std::min(kFp16Columns, n - c), at(i, c));
   }
-  for (int64_t c = n; c < padded; ++c)
+  for (int64_t c = n; c < padded(n); ++c)
     for (int64_t i = 0; i < k; ++i) *at(i, c) = 0;
 }
 
@@ -87,7 +89,7 @@ void run_tile(const GemmArgs& args, int64_t m0, int64_t m, int64_t n0, int64_t n
   const RowKernels& kernels = row_kernels();
   const bool scaled_parts = args.fp16_sums == Fp16Sums::values;
   for (int64_t r = 0; r < m; ++r) memory.row_factor[r] = args.alpha * scale_of(args.a, m0 + r);
-  for (int64_t c = 0; c < kLargest; ++c) memory.column_factor[c] = c < n ? scale_of(args.b, n0 + c) : 1.0f;
+  for (int64_t c = 0; c < padded(n); ++c) memory.column_factor[c] = c < n ? scale_of(args.b, n0 + c) : 1.0f;
   for (int64_t c = 0; c < n; c += kFp16Columns)
     std::fill_n(memory.sum + c * kLargest, m * kFp16Columns, 0.0f);
   for (int64_t k0 = 0; k0 < args.k; k0 += kDepth) {

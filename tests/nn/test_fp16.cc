@@ -92,7 +92,7 @@ Outcome train(const ModelConfig& config, const Recipe& recipe, int steps, int64_
   RunConfig::Optim optim;
   const Optimizer optimizer(optim);
   const LossScaler scaler(recipe.loss);
-  TestModel m(config, recipe, {3, 33, 0});
+  TestModel m(config, recipe, {3, 33, 0}, 1);
   Outcome run;
   run.scale.exponent = exponent;
   for (int step = 0; step < steps; ++step) {
