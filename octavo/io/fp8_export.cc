@@ -36,7 +36,7 @@ RoleSpec weight_spec(const Recipe& recipe) {
         recipe.name, to_string(spec.format)));
   if (spec.scaling.kind == ScalingKind::static_ || spec.scaling.kind == ScalingKind::automatic)
     fail_unsupported(fmt::format(
-        "recipe {}: {} scaling of weights cannot be exported, only none, constant, current and delayed",
+        "recipe {}: {} scaling of weights cannot be exported, only none, constant, current, delayed and mse",
         recipe.name, to_string(spec.scaling)));
   if (spec.scaling.kind == ScalingKind::delayed) spec.scaling.kind = ScalingKind::current;
   return spec;

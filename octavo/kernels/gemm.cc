@@ -133,12 +133,16 @@ const GemmDecode& gemm_decode(Format format) {
 
 size_t gemm_workspace(const GemmArgs& args, int threads) {
   check(args);
+  if (args.fp16_sums != Fp16Sums::none) return gemm_fp16_workspace(threads);
   return workspace_of(choose(args), args, threads);
 }
 
 void gemm(const GemmArgs& args, ThreadPool& pool, Workspace& workspace) {
   check(args);
-  run(choose(args), args, pool, workspace);
+  if (args.fp16_sums != Fp16Sums::none)
+    gemm_fp16(args, pool, workspace);
+  else
+    run(choose(args), args, pool, workspace);
 }
 
 size_t gemm_packed_bytes(const GemmArgs& args) {
@@ -154,6 +158,10 @@ void gemm_pack_b(const GemmArgs& args, void* out, ThreadPool& pool) {
 GemmChoice gemm_choice(const GemmArgs& args) {
   check(args);
   GemmChoice choice;
+  if (args.fp16_sums != Fp16Sums::none) {
+    choice.variant = "fp16";
+    return choice;
+  }
   for (const Variant& v : kVariants) {
     const std::string reason = refusal(v, args);
     if (reason.empty()) {

@@ -40,6 +40,15 @@ struct GemmOperand {
   bool scale_per_row = false;
 };
 
+/// An FP16 accumulator, emulated (gemm_fp16.cc): products are added 16 at a time in FP32, along k, and after
+/// each 16 the sum so far is rounded to the numbers of FP16, beyond 65504 to infinity. Same bits in every
+/// instruction set and for any team.
+enum class Fp16Sums {
+  none,
+  values,  ///< of the products times alpha and both scales
+  codes,   ///< of the products of the codes as they are; alpha and the scales follow with the epilogue
+};
+
 struct GemmArgs {
   int64_t m = 0, n = 0, k = 0;
   GemmOperand a, b;
@@ -48,8 +57,12 @@ struct GemmArgs {
   Format c_format = Format::fp32;
   int64_t c_stride = 0;
   float alpha = 1.0f;
-  const float* bias = nullptr;  ///< [n] or none
-  bool accumulate = false;      ///< add to what c holds
+  const float* bias = nullptr;          ///< [n] or none
+  bool accumulate = false;              ///< add to what c holds
+  Fp16Sums fp16_sums = Fp16Sums::none;  ///< otherwise no variant is chosen, and packed_b is ignored
+  /// The result is rounded to the numbers of FP16 after the bias, beyond 65504 to infinity. c keeps its
+  /// format.
+  bool round_to_fp16 = false;
   /// What gemm_pack_b() made of this b, or none. Same bits, no packing. Ignored for m <= 16 with k-contiguous
   /// b.
   const void* packed_b = nullptr;
@@ -71,8 +84,9 @@ size_t gemm_workspace(const GemmArgs& args, int threads);
 
 /// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at
 /// least gemm_workspace() free bytes; what is taken is released before return. Epilogue, each step rounded to
-/// FP32: x = sum * ((alpha * scale_a) * scale_b); x = x + bias; x = act(x); x = x + residual; x = c + x. A
-/// workspace in planning mode only records what would be taken. Formats no kernel reads: throws unsupported.
+/// FP32: x = sum * ((alpha * scale_a) * scale_b); x = x + bias; (to FP16;) x = act(x); x = x + residual; x =
+/// c + x. A workspace in planning mode only records what would be taken. Formats no kernel reads: throws
+/// unsupported.
 void gemm(const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
 
 /// Packs b beforehand, for weights that several products read: the micro-batches of a step, the batches of an
@@ -83,7 +97,7 @@ size_t gemm_packed_bytes(const GemmArgs& args);
 void gemm_pack_b(const GemmArgs& args, void* out, ThreadPool& pool);
 
 /// The name of the variant gemm() would run, and for each better one why it was refused ("avx512bf16: this
-/// CPU has no AVX512_BF16").
+/// CPU has no AVX512_BF16"). With fp16_sums: "fp16".
 struct GemmChoice {
   std::string variant;
   std::vector<std::string> refused;

@@ -8,7 +8,7 @@ namespace octavo {
 GemmFinish::GemmFinish(const GemmArgs& args) : args_(args), kernels_(row_kernels()), encoder_(args.codes) {}
 
 bool GemmFinish::wanted(const GemmArgs& args) {
-  return args.activation || args.residual.data || args.amax || args.codes.codes.data;
+  return args.round_to_fp16 || args.activation || args.residual.data || args.amax || args.codes.codes.data;
 }
 
 GemmStore GemmFinish::to_block(GemmStore store, float* block, int64_t stride) {
@@ -24,6 +24,7 @@ void GemmFinish::block(float* values, int64_t stride, int64_t m0, int64_t m, int
   for (int64_t r = 0; r < m; ++r) {
     const Row row{values + r * stride, false};
     const ConstRow x{row.data, false};
+    if (args_.round_to_fp16) kernels_.round_fp16(values + r * stride, n);
     if (args_.activation)
       kernels_.activation_forward({.kind = static_cast<int>(*args_.activation), .cols = n, .x = x, .y = row});
     if (args_.residual.data) kernels_.add(x, row_at(args_.residual, m0 + r, n0), row, n);

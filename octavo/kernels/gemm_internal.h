@@ -18,7 +18,8 @@ GemmPack gemm_block_of(const GemmOperand& operand, int64_t row, int64_t k0);
 GemmStore gemm_store_of(const GemmArgs& args, const float* sum, int64_t sum_stride, int64_t m0, int64_t m,
                         int64_t n0, int64_t n);
 
-/// The part of the epilogue that kernels leave to the element-wise ones: activation, residual, amax, codes.
+/// The part of the epilogue that kernels leave to the element-wise ones: rounding to FP16, activation,
+/// residual, amax, codes.
 class GemmFinish {
  public:
   explicit GemmFinish(const GemmArgs& args);
@@ -47,6 +48,10 @@ size_t gemm_blocked_workspace(const GemmKernel& kernel, const GemmArgs& args, in
 void gemm_blocked(const GemmKernel& kernel, const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
 size_t gemm_blocked_packed_bytes(const GemmKernel& kernel, const GemmArgs& args);
 void gemm_blocked_pack_b(const GemmKernel& kernel, const GemmArgs& args, void* out, ThreadPool& pool);
+
+/// Fp16Sums, whatever the formats.
+size_t gemm_fp16_workspace(int threads);
+void gemm_fp16(const GemmArgs& args, ThreadPool& pool, Workspace& workspace);
 
 /// Plain loops. Each dot product is summed in double (products of FP8 and BF16 are exact there, those of FP32
 /// too), so its error against the exact sum is below k * 2^-53 * sum|a*b|; it is then rounded to FP32 and

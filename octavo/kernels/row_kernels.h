@@ -89,6 +89,20 @@ struct AdamWStep {
   float inverse_root2 = 1;  ///< 1 / sqrt(bias_correction2); a factor, as a second division would be felt
 };
 
+/// Products whose sums go through FP16 (Fp16Sums in gemm.h).
+inline constexpr int64_t kFp16Columns = 32;
+inline constexpr int64_t kFp16Block = 16;  ///< products that are added in FP32 before the sum is rounded
+struct Fp16SumBlock {
+  const float* a = nullptr;  ///< [rows][k]
+  int64_t a_stride = 0;
+  const float* b = nullptr;  ///< [k][kFp16Columns]
+  int64_t rows = 0, k = 0;
+  /// Factors of each part before it joins the sum, row times column; or none of the rows.
+  const float* row_factor = nullptr;
+  const float* column_factor = nullptr;
+  float* sum = nullptr;  ///< [rows][kFp16Columns]: added to
+};
+
 /// Largest magnitudes travel as FP32 bits with the sign off: their unsigned maximum keeps a NaN.
 struct RowKernels {
   const char* name;
@@ -97,6 +111,9 @@ struct RowKernels {
   uint32_t (*quantize)(const QuantizeRow& row, const CodeGrid& grid);  ///< returns the amax of x
   uint32_t (*convert)(ConstRow x, Row y, int64_t cols);                ///< returns the amax of x
   void (*dequantize)(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
+
+  void (*round_fp16)(float* x, int64_t n);  ///< to the numbers of FP16, nearest even; beyond them infinity
+  void (*sum_fp16)(const Fp16SumBlock& block);
 
   uint32_t (*norm_forward)(NormForwardRow& row);  ///< returns the amax of y
   /// y from x and the statistics alone, to the same bits; any stretch of a row (gamma and beta from there

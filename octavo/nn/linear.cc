@@ -38,8 +38,16 @@ Linear::Linear(const std::string& name, const Shape& shape, const Build& build, 
   bias_ = &build.parameters.add(bias);
 }
 
-void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
+GemmArgs Linear::product() const {
   GemmArgs args;
+  args.round_to_fp16 = specs_.output == Format::fp16;
+  if (specs_.accumulate == Accumulate::fp16)
+    args.fp16_sums = specs_.sums == SumsOf::codes ? Fp16Sums::codes : Fp16Sums::values;
+  return args;
+}
+
+void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
+  GemmArgs args = product();
   args.m = y.rows;
   args.n = shape_.out;
   args.k = shape_.in;
@@ -75,7 +83,7 @@ ScaledTensor Linear::grad_codes(Pass& pass, ConstMatrix dy, const float* amax_dy
 }
 
 void Linear::input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accumulate) const {
-  GemmArgs args;
+  GemmArgs args = product();
   args.m = dy.codes.rows;
   args.n = shape_.in;
   args.k = shape_.out;
@@ -90,7 +98,7 @@ void Linear::input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accu
 }
 
 void Linear::weight_grad(Pass& pass, const ScaledTensor& dy, const ScaledTensor& x) const {
-  GemmArgs args;
+  GemmArgs args = product();
   args.m = shape_.out;
   args.n = shape_.in;
   args.k = dy.codes.rows;

@@ -33,7 +33,8 @@ class Linear {
   const RoleSpec& input_spec() const { return specs_.fprop_input; }
   Weight& weight() { return weight_; }
   void plan_packed(Arena& arena, bool training) {
-    weight_.plan_packed(arena, specs_.fprop_input.format, training);
+    if (specs_.accumulate == Accumulate::fp32)
+      weight_.plan_packed(arena, specs_.fprop_input.format, training);
   }
   const std::string& name() const { return name_; }
   const Shape& shape() const { return shape_; }
@@ -54,6 +55,9 @@ class Linear {
   void weight_grad(Pass& pass, const ScaledTensor& dy, const ScaledTensor& x) const;
 
  private:
+  /// What all three products have in common.
+  GemmArgs product() const;
+
   std::string name_;
   Shape shape_;
   LinearSpecs specs_;

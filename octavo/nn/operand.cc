@@ -43,7 +43,7 @@ uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, Sca
 
 bool OperandSlot::scale_is_known(const Pass& pass) const {
   return carries_scale(spec_.format) && spec_.granularity.kind == Granularity::tensor &&
-         !pass.scaler.needs_amax(slot_);
+         !pass.scaler.needs_amax(slot_) && !pass.scaler.needs_histogram(slot_);
 }
 
 CodesOut OperandSlot::begin_codes(Pass& pass, ScaledTensor& out) const {

@@ -247,6 +247,7 @@ GemmArgs typical_gemm(const ModelConfig& config, const Recipe& recipe, int64_t r
   GemmArgs args;
   args.m = rows;
   args.n = args.k = config.width;
+  if (recipe.accumulate == Accumulate::fp16) args.fp16_sums = Fp16Sums::values;
   args.a.format = recipe.role(Role::gemm_fprop_input).format;
   args.b.format = recipe.role(Role::gemm_fprop_weight).format;
   args.a.stride = args.b.stride = args.k;

@@ -37,6 +37,11 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
     quantize(args, pool);
     return;
   }
+  if (scaler.needs_histogram(slot)) {
+    out.scales[0] = scaler.scale_for(slot, magnitude_histogram(request.x, pool));
+    quantize(args, pool);
+    return;
+  }
   std::optional<float> seen = request.amax;
   if (scaler.needs_amax(slot) && !seen) seen = amax(request.x, pool);
   out.scales[0] = scaler.scale_for(slot, seen.value_or(0.0f));

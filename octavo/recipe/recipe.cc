@@ -171,8 +171,9 @@ bool Recipe::keeps_high(std::string_view tensor_name, int block, int n_blocks) c
 
 LinearSpecs Recipe::linear(std::string_view tensor_name, int block, int n_blocks) const {
   LinearSpecs specs;
-  specs.output = wide();
+  specs.output = role(Role::gemm_output).format;
   specs.accumulate = accumulate;
+  specs.sums = sums;
   specs.kept_high = keeps_high(tensor_name, block, n_blocks);
   RoleSpec high;
   high.format = wide();

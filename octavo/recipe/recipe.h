@@ -28,7 +28,7 @@ enum class Role {
   gemm_dgrad_weight,
   gemm_wgrad_grad_output,
   gemm_wgrad_input,
-  gemm_output,  ///< also the recipe's wide format: what a layer kept out of 8 bits computes in
+  gemm_output,  ///< decides the recipe's wide format, see Recipe::wide()
   attention,
   attention_q,
   attention_k,
@@ -84,6 +84,8 @@ struct RoleOverride {
 
 /// What a GEMM sums in.
 enum class Accumulate { fp32, fp16, hopper13 };
+/// Whether products are scaled before they are summed, or the sum of the products of codes is.
+enum class SumsOf { values, codes };
 
 struct LayerRules {
   std::vector<std::string> keep_high = {"lm_head", "embed", "norm"};  ///< globs, see matches_tensor()
@@ -120,7 +122,8 @@ struct LinearSpecs {
   RoleSpec wgrad_grad_output, wgrad_input;
   Format output = Format::bf16;
   Accumulate accumulate = Accumulate::fp32;
-  bool kept_high = false;  ///< by [layers]: all six operands are in `output`
+  SumsOf sums = SumsOf::values;
+  bool kept_high = false;  ///< by [layers]: all six operands are in the wide format
 };
 
 class Recipe {
@@ -133,6 +136,7 @@ class Recipe {
   ReduceSpec reduce;
   OptimizerSpec optimizer;
   Accumulate accumulate = Accumulate::fp32;  ///< gemm.accumulate
+  SumsOf sums = SumsOf::values;              ///< gemm.accumulate.sums: fp16 only
 
   /// The defaults: BF16 mixed precision with FP32 state.
   Recipe();
@@ -144,8 +148,12 @@ class Recipe {
   /// Replaces what is written for a path and resolves all roles again.
   void write(Role r, const RoleOverride& keys);
 
-  /// gemm.output's format.
-  Format wide() const { return role(Role::gemm_output).format; }
+  /// What activations lie in memory as and layers kept out of 8 bits compute in: gemm.output's format, but
+  /// FP32 for FP16, which is emulated: the results of GEMMs are rounded to its numbers.
+  Format wide() const {
+    const Format output = role(Role::gemm_output).format;
+    return output == Format::fp16 ? Format::fp32 : output;
+  }
   /// Whether [layers] keeps a tensor in the wide format. `block` is -1 outside the blocks.
   bool keeps_high(std::string_view tensor_name, int block, int n_blocks) const;
   LinearSpecs linear(std::string_view tensor_name, int block, int n_blocks) const;

@@ -119,6 +119,10 @@ class Checker {
                     "'{}.overflow' must be saturate with static scaling: without an amax, a value beyond the "
                     "format is expected now and then",
                     path));
+    if (scaling.kind == ScalingKind::mse && spec.overflow != Overflow::saturate)
+      add(role, fmt::format("'{}.overflow' must be saturate with mse scaling, which cuts the largest values "
+                            "where that pays",
+                            path));
   }
 
   const Recipe& recipe_;

@@ -31,13 +31,13 @@ void check_operand(Role role, const RoleSpec& spec, Reasons& reasons) {
     case ScalingKind::constant:
     case ScalingKind::current:
     case ScalingKind::delayed:
+    case ScalingKind::mse:
       break;
     case ScalingKind::static_:
       reasons.push_back(
           fmt::format("{}: static scaling needs a unit-scaled model, and none is implemented yet", path));
       break;
     case ScalingKind::automatic:
-    case ScalingKind::mse:
       reasons.push_back(fmt::format("{}: {} scaling is not implemented yet", path, word(spec.scaling.kind)));
       break;
   }
@@ -76,14 +76,12 @@ std::vector<std::string> unsupported(const Recipe& recipe) {
       reasons.push_back(
           fmt::format("{} and {}: one tensor in two ways is not implemented yet, both must be the same",
                       role_path(first), role_path(second)));
-  if (recipe.wide() == Format::fp16)
-    reasons.push_back("gemm.output: fp16 is not implemented yet, only bf16 and fp32");
-  if (recipe.accumulate != Accumulate::fp32)
-    reasons.push_back(
-        fmt::format("gemm.accumulate: {} is not implemented yet, only fp32", word(recipe.accumulate)));
+  if (recipe.accumulate == Accumulate::hopper13)
+    reasons.push_back(fmt::format("gemm.accumulate: {} is not implemented yet, only fp32 and fp16",
+                                  word(recipe.accumulate)));
   for (const Role role : {Role::attention_q, Role::attention_k, Role::attention_v, Role::attention_p,
                           Role::store_kv_cache, Role::comm_activation, Role::comm_activation_grad})
-    if (recipe.wide() != Format::fp16) expect(recipe, role, recipe.wide(), reasons);
+    expect(recipe, role, recipe.wide(), reasons);
   for (const Role role : {Role::store_master, Role::store_weight, Role::store_moment1, Role::store_moment2,
                           Role::store_weight_grad, Role::comm_weight_grad, Role::comm_weight})
     expect(recipe, role, Format::fp32, reasons);

@@ -86,8 +86,10 @@ std::string to_toml(const Recipe& recipe) {
   for (int i = 0; i < kRoleCount; ++i) {
     const Role role = static_cast<Role>(i);
     out += role_tables(role, recipe.written(role));
-    if (role == Role::gemm_output && recipe.accumulate != defaults.accumulate)
+    if (role == Role::gemm_output && recipe.accumulate != defaults.accumulate) {
       out += fmt::format("\n[gemm.accumulate]\nformat = \"{}\"\n", word(recipe.accumulate));
+      if (recipe.sums != defaults.sums) out += fmt::format("sums = \"{}\"\n", word(recipe.sums));
+    }
   }
   if (recipe.layers != defaults.layers) {
     out += fmt::format("\n[layers]\nkeep_high = {}\nfirst_blocks_high = {}\nlast_blocks_high = {}\n",
@@ -120,7 +122,8 @@ std::string describe(const Recipe& recipe) {
     out += fmt::format(kLine, role_path(role), to_string(spec.format), to_string(spec.granularity),
                        to_string(spec.rounding), to_string(spec.overflow), to_string(spec.scaling));
     if (role == Role::gemm_output)
-      out += fmt::format("  {:<24}{}\n", "gemm.accumulate", word(recipe.accumulate));
+      out += fmt::format("  {:<24}{}{}\n", "gemm.accumulate", word(recipe.accumulate),
+                         recipe.sums == SumsOf::codes ? ", sums of codes" : "");
   }
   out += fmt::format("\n  layers kept in {}: {}\n", to_string(recipe.wide()), list(recipe.layers.keep_high));
   if (recipe.layers.first_blocks_high > 0 || recipe.layers.last_blocks_high > 0)

@@ -173,6 +173,11 @@ class RecipeReader {
     if (role == Role::gemm) {
       if (auto accumulate = table.table("accumulate")) {
         recipe_.accumulate = accumulate->word<Accumulate>("format").value_or(Accumulate::fp32);
+        if (const auto sums = accumulate->word<SumsOf>("sums")) {
+          if (recipe_.accumulate != Accumulate::fp16)
+            accumulate->fail("sums", "'gemm.accumulate.sums' is for fp16: other sums do not overflow");
+          recipe_.sums = *sums;
+        }
         accumulate->finish();
       }
     }

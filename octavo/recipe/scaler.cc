@@ -8,6 +8,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/numerics/scale.h"
+#include "octavo/recipe/mse_scale.h"
 #include "octavo/recipe/words.h"
 
 namespace octavo {
@@ -30,9 +31,10 @@ Scaler::Slot Scaler::add(const std::string& name, const RoleSpec& spec) {
       fail_usage(fmt::format("the scale of '{}' is asked for twice with different rules", name));
     return found->second;
   }
-  if (spec.scaling.kind == ScalingKind::automatic || spec.scaling.kind == ScalingKind::mse)
-    fail_unsupported(
-        fmt::format("{} scaling, asked for by '{}', is not implemented yet", word(spec.scaling.kind), name));
+  const bool finer = spec.granularity.kind != Granularity::tensor;
+  if (spec.scaling.kind == ScalingKind::automatic || (spec.scaling.kind == ScalingKind::mse && finer))
+    fail_unsupported(fmt::format("{} scaling per {}, asked for by '{}', is not implemented yet",
+                                 word(spec.scaling.kind), to_string(spec.granularity), name));
   Entry e;
   e.name = name;
   e.spec = spec;
@@ -77,6 +79,15 @@ float Scaler::scale_for(Slot slot, float amax) {
       break;
   }
   if (scale) e.last_scale = *scale;
+  return last_scale(slot);
+}
+
+float Scaler::scale_for(Slot slot, const MagnitudeHistogram& histogram) {
+  Entry& e = entry(slot);
+  e.last_amax = histogram.amax;
+  if (!std::isfinite(histogram.amax)) ++e.nonfinite;
+  if (const std::optional<int> bias = mse_bias(histogram, e.spec.format))
+    e.last_scale = scale_from_bias(*bias);
   return last_scale(slot);
 }
 
@@ -164,8 +175,9 @@ void Scaler::restore(const std::vector<NamedState>& state) {
 }
 
 bool Scaler::has_memory(const Entry& e) {
+  const ScalingKind kind = e.spec.scaling.kind;
   return e.spec.granularity.kind == Granularity::tensor &&
-         (e.spec.scaling.kind == ScalingKind::current || e.spec.scaling.kind == ScalingKind::delayed);
+         (kind == ScalingKind::current || kind == ScalingKind::delayed || kind == ScalingKind::mse);
 }
 
 float Scaler::delayed_amax(const Entry& e) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "octavo/kernels/histogram.h"
 #include "octavo/recipe/spec.h"
 
 namespace octavo {
@@ -30,8 +31,8 @@ class Scaler {
   using Slot = int32_t;
 
   /// Registers a tensor, for example "blocks.3.attn.qkv:input". The same name with the same spec gives the
-  /// same slot; with another spec it is a usage error. Scaling that has no rule here (auto, mse) is an
-  /// unsupported error.
+  /// same slot; with another spec it is a usage error. Scaling that has no rule here (auto) is an
+  /// unsupported error, as is mse for less than a tensor.
   Slot add(const std::string& name, const RoleSpec& spec);
 
   const RoleSpec& spec(Slot slot) const { return slots_[static_cast<size_t>(slot)].spec; }
@@ -41,12 +42,16 @@ class Scaler {
   /// Whether scale_for() looks at the amax of the data that is about to be quantized: current scaling, and
   /// delayed scaling until the first amax was observed.
   bool needs_amax(Slot slot) const;
+  /// Whether the scale is chosen from a histogram of that data instead (mse).
+  bool needs_histogram(Slot slot) const { return spec(slot).scaling.kind == ScalingKind::mse; }
   /// Whether observe() must be told the amax afterwards (delayed scaling).
   bool wants_observation(Slot slot) const { return spec(slot).scaling.kind == ScalingKind::delayed; }
 
   /// The scale to quantize with now (value = code * scale). `amax` is read only when needs_amax(). When it is
   /// zero or not finite the slot's last scale stays (1 if there was none), and the latter is counted.
   float scale_for(Slot slot, float amax = 0);
+  /// The same when needs_histogram(), by its amax.
+  float scale_for(Slot slot, const MagnitudeHistogram& histogram);
   /// amaxes of rows -> their scales, in place. A row without a usable amax gets 1; non-finite ones are
   /// counted.
   void row_scales(Slot slot, std::span<float> amaxes);

@@ -26,6 +26,7 @@ constexpr Word<AmaxGroup> kGroups[] = {
     {"rank", AmaxGroup::rank}, {"tp", AmaxGroup::tp}, {"dp", AmaxGroup::dp}};
 constexpr Word<Accumulate> kAccumulates[] = {
     {"fp32", Accumulate::fp32}, {"fp16", Accumulate::fp16}, {"hopper13", Accumulate::hopper13}};
+constexpr Word<SumsOf> kSumsOf[] = {{"values", SumsOf::values}, {"codes", SumsOf::codes}};
 constexpr Word<ReduceSum> kSums[] = {
     {"fp32", ReduceSum::fp32}, {"fp8-chain", ReduceSum::fp8_chain}, {"fp8-tree", ReduceSum::fp8_tree}};
 constexpr Word<GradientDivision> kDivisions[] = {{"pre", GradientDivision::pre},
@@ -71,6 +72,10 @@ std::span<const Word<AmaxGroup>> words<AmaxGroup>() {
 template <>
 std::span<const Word<Accumulate>> words<Accumulate>() {
   return kAccumulates;
+}
+template <>
+std::span<const Word<SumsOf>> words<SumsOf>() {
+  return kSumsOf;
 }
 template <>
 std::span<const Word<ReduceSum>> words<ReduceSum>() {

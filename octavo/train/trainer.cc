@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -223,6 +224,7 @@ StepReport Trainer::step(int64_t index) {
   pass.times = {};
   pass.seed = rounding_seed(index);
   pass.quantizations = 0;
+  pass.scaler.clear_nonfinite();
   std::vector<TensorRecord> records;
   const bool log_tensors = config_.log.tensors_every > 0 && index % config_.log.tensors_every == 0;
   if (log_tensors) pass.records = &records;
@@ -237,6 +239,8 @@ StepReport Trainer::step(int64_t index) {
   report.loss = sum.loss / static_cast<double>(sum.tokens);
   report.loss_scale = loss_scaler_.scale(state_.loss_scale);
   report.grad_norm = optimizer_.gradient_norm(*model_, report.loss_scale);
+  // A cast that saturates makes a number of an infinity, and no gradient behind it would tell.
+  if (pass.scaler.nonfinite() > 0) report.grad_norm = std::numeric_limits<double>::infinity();
   // A loss that is not finite is no overflow of scaled gradients.
   report.skipped =
       std::isfinite(report.loss) && !loss_scaler_.accept(std::isfinite(report.grad_norm), state_.loss_scale);

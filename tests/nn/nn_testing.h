@@ -13,6 +13,7 @@
 #include "octavo/base/rng.h"
 #include "octavo/nn/transformer.h"
 #include "octavo/recipe/recipe_file.h"
+#include "octavo/train/loss_scaler.h"
 
 namespace octavo {
 
@@ -122,11 +123,14 @@ struct TestModel {
     randomize(model);
   }
 
+  /// Of the recipe; of a dynamic one the first.
+  double loss_scale() const { return LossScaler(model.recipe().loss).scale(LossScaleState{}); }
+
   /// Mean loss of the batch; gradients of the mean, times the recipe's loss scale, are added to what is
   /// there.
   double train(const TestBatch& b, int64_t counted = 0) {
     if (counted == 0) counted = b.counted;
-    const double scale = model.recipe().loss.factor / static_cast<double>(counted);
+    const double scale = loss_scale() / static_cast<double>(counted);
     const LossSum sum = model.train(b.view(), b.targets.data(), static_cast<float>(scale));
     EXPECT_EQ(sum.tokens, b.counted);
     return sum.loss / static_cast<double>(counted);

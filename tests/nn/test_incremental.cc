@@ -73,7 +73,8 @@ TEST_P(Incremental, TokenByTokenAndInPiecesLikeTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Recipes, Incremental,
                          testing::Values(std::pair{"fp32", 2e-6}, std::pair{"bf16", 0.03},
-                                         std::pair{"fp8-amax", 0.3}),
+                                         std::pair{"fp8-amax", 0.3}, std::pair{"fp8-mse", 0.3},
+                                         std::pair{"fp8-amax-fp16", 0.3}),
                          [](const auto& test) {
                            std::string name = test.param.first;
                            std::replace(name.begin(), name.end(), '-', '_');

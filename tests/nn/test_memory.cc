@@ -32,7 +32,7 @@ TEST(Memory, PlanIsAllocation) {
 
 // Codes are written at once where the scale is known, but a pass that records needs the values as well.
 TEST(Memory, ThePlanHasRoomForRecordingPasses) {
-  for (const char* recipe : {"fp8-amax", "fp8-cscale", "fp8-delayed"})
+  for (const char* recipe : {"fp8-amax", "fp8-cscale", "fp8-delayed", "fp8-mse", "fp8-amax-fp16"})
     for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())})
       for (const Purpose purpose : {Purpose::training, Purpose::inference}) {
         ThreadPool pool(2);

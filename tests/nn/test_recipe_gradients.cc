@@ -11,7 +11,7 @@ std::map<std::string, std::vector<float>> gradients_of(const ModelConfig& config
   TestModel engine(config, recipe, {3, 47, 0});
   loss = engine.train(batch);
   auto gradients = engine.gradients();
-  const double scale = engine.model.recipe().loss.factor;
+  const double scale = engine.loss_scale();
   for (auto& [name, gradient] : gradients)
     for (float& g : gradient) g /= static_cast<float>(scale);
   return gradients;
@@ -46,7 +46,8 @@ TEST_P(RecipeGradients, PointWhereFp32Does) {
 INSTANTIATE_TEST_SUITE_P(Recipes, RecipeGradients,
                          testing::Values(Bound{"bf16", 1e-3, 0.999}, Bound{"fp8-amax", 5e-3, 0.95},
                                          Bound{"fp8-amax-fnuz", 5e-3, 0.95}, Bound{"fp8-cscale", 5e-3, 0.95},
-                                         Bound{"fp8-cscale:5", 5e-3, 0.95}, Bound{"fp8-delayed", 5e-3, 0.95}),
+                                         Bound{"fp8-cscale:5", 5e-3, 0.95}, Bound{"fp8-delayed", 5e-3, 0.95},
+                                         Bound{"fp8-mse", 5e-3, 0.95}, Bound{"fp8-amax-fp16", 5e-3, 0.95}),
                          [](const auto& test) {
                            std::string name = test.param.recipe;
                            std::replace_if(

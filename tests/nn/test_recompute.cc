@@ -38,7 +38,9 @@ TEST_P(Recompute, GivesTheSameBitsInLessMemory) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Recipes, Recompute, testing::Values("fp32", "bf16", "fp8-amax", "fp8-cscale"));
+INSTANTIATE_TEST_SUITE_P(Recipes, Recompute,
+                         testing::Values("fp32", "bf16", "fp8-amax", "fp8-cscale", "fp8-mse",
+                                         "fp8-amax-fp16"));
 
 // Codes made again need neither the history nor the random numbers once more: scale and seed are kept.
 TEST(Recompute, MakesCodesAgainForRecipesWithAMemory) {

@@ -213,7 +213,7 @@ TEST(Unsupported, NamesEachReasonOnce) {
               ::testing::ElementsAre("loss.scale: static:1000 is no power of two from 2^-30 to 2^30, which "
                                      "gradients can be divided by exactly"));
   EXPECT_THAT(reasons("gemm.accumulate.format = 'hopper13'"),
-              ::testing::ElementsAre("gemm.accumulate: hopper13 is not implemented yet, only fp32"));
+              ::testing::ElementsAre("gemm.accumulate: hopper13 is not implemented yet, only fp32 and fp16"));
   EXPECT_THAT(reasons("store.moment1.format = 'bf16'"),
               ::testing::ElementsAre("store.moment1: bf16 is not implemented yet, only fp32"));
   EXPECT_THAT(reasons("gemm.input.format = 'fp32'"),
@@ -224,8 +224,13 @@ TEST(Unsupported, NamesEachReasonOnce) {
       reasons("gemm.wgrad.input.format = 'e4m3'"),
       ::testing::Contains("gemm.fprop.input and gemm.wgrad.input: one tensor in two ways is not implemented "
                           "yet, both must be the same"));
+  // FP16 results are emulated in FP32 memory, and the recipe has to say that the rest is FP32.
   EXPECT_THAT(reasons("gemm.output.format = 'fp16'"),
-              ::testing::ElementsAre("gemm.output: fp16 is not implemented yet, only bf16 and fp32"));
+              ::testing::Contains("attention.q: fp16 is not implemented yet, only fp32"));
+  EXPECT_THAT(reasons("gemm.output.format = 'fp16'\nattention.format = 'fp32'\n"
+                      "store.kv_cache.format = 'fp32'\ncomm.activation.format = 'fp32'\n"
+                      "comm.activation_grad.format = 'fp32'"),
+              IsEmpty());
   EXPECT_THAT(reasons("attention.p.format = 'e4m3'\nattention.p.scaling.kind = 'current'"),
               ::testing::ElementsAre("attention.p: e4m3 is not implemented yet, only bf16"));
 }

@@ -63,7 +63,8 @@ TEST(ShippedRecipes, SayWhatTheyAreAndRoundTrip) {
 }
 
 TEST(ShippedRecipes, WhatTheEngineRuns) {
-  for (const char* name : {"fp32", "bf16", "fp8-amax", "fp8-amax-fnuz", "fp8-cscale", "fp8-delayed"})
+  for (const char* name :
+       {"fp32", "bf16", "fp8-amax", "fp8-amax-fnuz", "fp8-cscale", "fp8-delayed", "fp8-mse", "fp8-amax-fp16"})
     EXPECT_THAT(unsupported(load_recipe(name)), IsEmpty()) << name;
   EXPECT_THAT(unsupported(parse_recipe("loss.scale = 'dynamic'", "dynamic.toml")), IsEmpty());
   for (const char* factor : {"1000", "4294967296"})
@@ -108,6 +109,24 @@ TEST(ShippedRecipes, Fp8Delayed) {
   EXPECT_EQ(scaling.statistic, Statistic::max);
   EXPECT_FALSE(scaling.pow2);
   EXPECT_EQ(load_recipe("fp8-delayed").role("gemm.wgrad.grad_output").scaling, scaling);
+}
+
+TEST(ShippedRecipes, Fp8AmaxFp16) {
+  const Recipe recipe = load_recipe("fp8-amax-fp16");
+  EXPECT_EQ(recipe.role(Role::gemm_dgrad_grad_output).scaling.margin, 3);
+  EXPECT_EQ(recipe.role(Role::gemm_fprop_input).scaling.margin, 0);
+  EXPECT_EQ(recipe.loss.kind, LossScaling::dynamic);
+  EXPECT_EQ(recipe.wide(), Format::fp32);
+  const LinearSpecs specs = recipe.linear("lm_head", -1, 4);
+  EXPECT_EQ(specs.output, Format::fp16);
+  EXPECT_EQ(specs.accumulate, Accumulate::fp16);
+  EXPECT_EQ(specs.sums, SumsOf::values);
+  EXPECT_EQ(specs.fprop_input.format, Format::fp32);
+  const Recipe codes = parse_recipe("gemm.accumulate = { format = 'fp16', sums = 'codes' }", "codes.toml");
+  EXPECT_EQ(codes.sums, SumsOf::codes);
+  expect_round_trip(codes);
+  EXPECT_THAT(describe(codes), HasSubstr("fp16, sums of codes"));
+  EXPECT_THROW(parse_recipe("gemm.accumulate.sums = 'codes'", "codes.toml"), Error);
 }
 
 TEST(ShippedRecipes, ANameCarriesTheConstant) {
@@ -166,7 +185,7 @@ TEST(PublishedMethods, ParseRoundTripAndDescribe) {
     expect_round_trip(recipe);
     EXPECT_THAT(describe(recipe), HasSubstr(recipe.name));
     // What needs more than this engine has must say so.
-    const bool runs = recipe.name == "munit-bf16";
+    const bool runs = recipe.name == "munit-bf16" || recipe.name == "fp8-mse";
     EXPECT_EQ(unsupported(recipe).empty(), runs);
   }
 }

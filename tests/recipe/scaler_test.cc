@@ -130,9 +130,11 @@ TEST(Slots, AreSharedByNameAndRule) {
   EXPECT_EQ(scaler.size(), 2);
   EXPECT_EQ(scaler.name(a), "a");
   EXPECT_THROW(scaler.add("a", delayed(5)), Error);
-  for (const ScalingKind kind : {ScalingKind::automatic, ScalingKind::mse}) {
+  RoleSpec rows = spec_of(Format::e4m3, ScalingKind::mse);
+  rows.granularity.kind = Granularity::row;
+  for (const RoleSpec& spec : {spec_of(Format::e4m3, ScalingKind::automatic), rows}) {
     try {
-      scaler.add("c", spec_of(Format::e4m3, kind));
+      scaler.add("c", spec);
       FAIL();
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::unsupported);

@@ -33,6 +33,8 @@ uint32_t amax_ref(ConstRow x, int64_t cols);
 uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid);
 uint32_t convert_ref(ConstRow x, Row y, int64_t cols);
 void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
+void round_fp16_ref(float* x, int64_t n);
+void sum_fp16_ref(const Fp16SumBlock& g);
 uint32_t norm_forward_ref(NormForwardRow& row);
 uint32_t norm_apply_ref(const NormForwardRow& row);
 void norm_backward_ref(const NormBackwardRow& row);

@@ -7,6 +7,7 @@
 
 // On top of it, in any order.
 #include "octavo/kernels/x86/rows_activation-inl.h"
+#include "octavo/kernels/x86/rows_fp16-inl.h"
 #include "octavo/kernels/x86/rows_norm-inl.h"
 #include "octavo/kernels/x86/rows_quantize-inl.h"
 #include "octavo/kernels/x86/rows_vector-inl.h"
@@ -18,6 +19,8 @@ constexpr RowKernels row_kernels(const char* name) {
       .quantize = quantize,
       .convert = convert,
       .dequantize = dequantize,
+      .round_fp16 = round_fp16,
+      .sum_fp16 = sum_fp16,
       .norm_forward = norm_forward,
       .norm_apply = norm_apply,
       .norm_backward = norm_backward,

@@ -97,6 +97,11 @@ OCTAVO_SIMD F32 scale_by_power(F32 a, F32 n) {
   return {_mm256_mul_ps(_mm256_mul_ps(a.v, x), y)};
 }
 
+/// The nearest number of FP16 (even on a tie), its subnormals included; beyond 65504 infinity.
+OCTAVO_SIMD F32 to_fp16(F32 a) {
+  return {_mm256_cvtph_ps(_mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))};
+}
+
 OCTAVO_SIMD F32 load(const float* p, All = {}) { return {_mm256_loadu_ps(p)}; }
 OCTAVO_SIMD F32 load(const float* p, First n) { return {_mm256_maskload_ps(p, n.mask)}; }
 OCTAVO_SIMD F32 widen_bf16(__m128i h) {

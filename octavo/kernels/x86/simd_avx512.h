@@ -87,6 +87,11 @@ OCTAVO_SIMD F32 round(F32 a) {
 /// a * 2^n for integral n in [-252, 254].
 OCTAVO_SIMD F32 scale_by_power(F32 a, F32 n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 
+/// The nearest number of FP16 (even on a tie), its subnormals included; beyond 65504 infinity.
+OCTAVO_SIMD F32 to_fp16(F32 a) {
+  return {_mm512_cvtph_ps(_mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))};
+}
+
 OCTAVO_SIMD F32 load(const float* p, All = {}) { return {_mm512_loadu_ps(p)}; }
 OCTAVO_SIMD F32 load(const float* p, First n) { return {_mm512_maskz_loadu_ps(n.mask, p)}; }
 OCTAVO_SIMD F32 widen_bf16(__m256i h) {
