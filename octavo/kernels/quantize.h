@@ -15,7 +15,7 @@ struct QuantizeStats {
   int64_t count = 0;            ///< elements
   int64_t nonzero = 0;          ///< elements that were not zero
   int64_t underflow = 0;        ///< non-zero to zero
-  int64_t saturated = 0;        ///< |x / scale| > largest finite
+  int64_t saturated = 0;        ///< |x / scale| > largest finite, by more than the rounding of the scale
   double signal = 0;            ///< sum of x^2
   double noise = 0;             ///< sum of (x - code * scale)^2
   int64_t exponents[256] = {};  ///< histogram of the biased FP32 exponent of x

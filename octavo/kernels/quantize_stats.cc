@@ -14,6 +14,8 @@ namespace {
 
 void add_row(const QuantizeArgs& args, int64_t r, const float* table, float largest, QuantizeStats& out) {
   const ConstRow x = row_at(args.x, r);
+  // An amax over a scale made from it, both rounded, may come out a hair above the largest number.
+  const float most = largest * (1 + 0x1p-22f);
   const uint8_t* codes = reinterpret_cast<const uint8_t*>(args.out.codes.row(r));
   for (int64_t c = 0; c < args.x.cols; ++c) {
     const float value = get(x, c), scale = scale_at(args.out, r, c);
@@ -21,7 +23,7 @@ void add_row(const QuantizeArgs& args, int64_t r, const float* table, float larg
     const double kept = double{code} * scale, lost = value - kept;
     out.nonzero += value != 0;
     out.underflow += value != 0 && code == 0;
-    out.saturated += std::fabs(value / scale) > largest;
+    out.saturated += std::fabs(value / scale) > most;
     out.signal += double{value} * value;
     out.noise += lost * lost;
     ++out.exponents[magnitude_bits(value) >> 23];

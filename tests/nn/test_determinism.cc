@@ -68,7 +68,8 @@ TEST_P(SameBits, LoggingStatisticsChangesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Recipes, SameBits,
-                         testing::Values("fp32", "bf16", "fp8-amax", "fp8-cscale", "fp8-delayed"),
+                         testing::Values("fp32", "bf16", "fp8-amax", "fp8-cscale", "fp8-delayed", "fp8-row",
+                                         "fp8-row-hp-wgrad"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');
