@@ -74,6 +74,14 @@ void row_amax(ConstMatrix x, float* out, ThreadPool& pool) {
   });
 }
 
+void column_amax(ConstMatrix x, float* out, ThreadPool& pool) {
+  const RowKernels& kernels = row_kernels();
+  pool.parallel_for(x.cols, 64, [&](int64_t begin, int64_t end) {
+    std::fill(out + begin, out + end, 0.0f);
+    kernels.column_amax(row_at(x, 0, begin), x.rows, x.stride, out + begin, end - begin);
+  });
+}
+
 RowEncoder::RowEncoder(const CodesOut& out)
     : out_(out), kernels_(row_kernels()), plain_(is_fp32_or_bf16(out.codes.format)) {
   if (out.codes.data && !plain_) grid_ = grid_of(out.codes.format, out.overflow);
@@ -84,7 +92,8 @@ uint32_t RowEncoder::encode(ConstRow x, int64_t r, int64_t first, int64_t count,
   return kernels_.quantize({.x = x,
                             .codes = reinterpret_cast<uint8_t*>(out_.codes.row(r)) + first,
                             .cols = count,
-                            .scale = out_.scale ? out_.scale[out_.scale_per_row ? r : 0] : 1.0f,
+                            .scale = scale_at(out_, r, 0),
+                            .column_scales = out_.scale_per_column ? out_.scale + first : nullptr,
                             .rounding = static_cast<int>(out_.rounding),
                             .stream = stream,
                             .seed = out_.seed,
@@ -97,7 +106,8 @@ void quantize(const QuantizeArgs& args, ThreadPool& pool) {
   const Matrix& codes = args.out.codes;
   assert(x.rows == codes.rows && x.cols == codes.cols);
   const RowEncoder encoder(args.out);
-  const bool as_one_row = x.stride == x.cols && codes.stride == x.cols && !args.out.scale_per_row;
+  const bool as_one_row =
+      x.stride == x.cols && codes.stride == x.cols && !args.out.scale_per_row && !args.out.scale_per_column;
   const bool stream = x.rows * x.cols >= kStreamElements;
   SharedAmax largest;
   const auto segment = [&](int64_t r, int64_t first, int64_t count) {

@@ -15,7 +15,7 @@ struct QuantizeStats {
   int64_t count = 0;            ///< elements
   int64_t nonzero = 0;          ///< elements that were not zero
   int64_t underflow = 0;        ///< non-zero to zero
-  int64_t saturated = 0;        ///< |x / scale| > largest finite
+  int64_t saturated = 0;        ///< |x / scale| > largest finite, by more than the rounding of the scale
   double signal = 0;            ///< sum of x^2
   double noise = 0;             ///< sum of (x - code * scale)^2
   int64_t exponents[256] = {};  ///< histogram of the biased FP32 exponent of x
@@ -25,6 +25,8 @@ struct QuantizeStats {
 float amax(ConstMatrix x, ThreadPool& pool);
 /// The same for each row; out[rows].
 void row_amax(ConstMatrix x, float* out, ThreadPool& pool);
+/// And for each column; out[cols].
+void column_amax(ConstMatrix x, float* out, ThreadPool& pool);
 
 /// Where codes go and by which rule. Kernels that know the scale beforehand take one of these and write codes
 /// in the pass that computes the values.
@@ -32,8 +34,9 @@ struct CodesOut {
   Matrix
       codes{};  ///< a signed 8-bit format, or bf16 (to nearest even, beyond the end Inf) or fp32 (copy), for
                 ///< which scale, rounding and overflow mean nothing; data == nullptr: no codes are wanted
-  const float* scale = nullptr;  ///< value = code * scale; nullptr: 1
-  bool scale_per_row = false;    ///< scale[rows] instead of scale[0]
+  const float* scale = nullptr;   ///< value = code * scale; nullptr: 1
+  bool scale_per_row = false;     ///< scale[rows] instead of scale[0]
+  bool scale_per_column = false;  ///< scale[cols] instead of scale[0]
   Rounding rounding = Rounding::nearest_even;
   Overflow overflow = Overflow::saturate;
   uint64_t seed =
@@ -53,6 +56,11 @@ struct QuantizeArgs {
 /// x * (1/scale) -> codes, one rounding when scale is a power of two (the product is then exact).
 /// For other scales: codes of fl(x / scale).
 void quantize(const QuantizeArgs& args, ThreadPool& pool);
+
+/// The scale of element (r, c).
+inline float scale_at(const CodesOut& out, int64_t r, int64_t c) {
+  return out.scale ? out.scale[out.scale_per_row ? r : out.scale_per_column ? c : 0] : 1.0f;
+}
 
 /// out = codes * scale; out is fp32 or bf16.
 void dequantize(ConstMatrix codes, const float* scale, bool scale_per_row, Matrix out, ThreadPool& pool);

@@ -14,15 +14,16 @@ namespace {
 
 void add_row(const QuantizeArgs& args, int64_t r, const float* table, float largest, QuantizeStats& out) {
   const ConstRow x = row_at(args.x, r);
-  const float scale = args.out.scale ? args.out.scale[args.out.scale_per_row ? r : 0] : 1.0f;
+  // An amax over a scale made from it, both rounded, may come out a hair above the largest number.
+  const float most = largest * (1 + 0x1p-22f);
   const uint8_t* codes = reinterpret_cast<const uint8_t*>(args.out.codes.row(r));
   for (int64_t c = 0; c < args.x.cols; ++c) {
-    const float value = get(x, c);
+    const float value = get(x, c), scale = scale_at(args.out, r, c);
     const float code = table ? table[codes[c]] : get(row_at(args.out.codes, r), c);
     const double kept = double{code} * scale, lost = value - kept;
     out.nonzero += value != 0;
     out.underflow += value != 0 && code == 0;
-    out.saturated += std::fabs(value / scale) > largest;
+    out.saturated += std::fabs(value / scale) > most;
     out.signal += double{value} * value;
     out.noise += lost * lost;
     ++out.exponents[magnitude_bits(value) >> 23];

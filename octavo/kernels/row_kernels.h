@@ -36,6 +36,7 @@ struct QuantizeRow {
   uint8_t* codes = nullptr;
   int64_t cols = 0;
   float scale = 1;
+  const float* column_scales = nullptr;  ///< [cols], one for each element, instead of `scale`
   int rounding = 0;
   bool stream = false;       ///< write past the caches
   uint64_t seed = 0;         ///< stochastic: Philox key
@@ -108,6 +109,8 @@ struct RowKernels {
   const char* name;
 
   uint32_t (*amax)(ConstRow x, int64_t cols);
+  /// largest[c] becomes max(largest[c], |x[r][c]|) over rows, `stride` elements apart, or a NaN among them.
+  void (*column_amax)(ConstRow x, int64_t rows, int64_t stride, float* largest, int64_t cols);
   uint32_t (*quantize)(const QuantizeRow& row, const CodeGrid& grid);  ///< returns the amax of x
   uint32_t (*convert)(ConstRow x, Row y, int64_t cols);                ///< returns the amax of x
   void (*dequantize)(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);

@@ -64,19 +64,23 @@ AttentionLayer::AttentionLayer(const std::string& prefix, const ModelConfig& con
 
 AttentionSaved AttentionLayer::make_saved(const Build& build) const {
   const std::string input_name = qkv_.size() == 1 ? qkv_[0].name() : prefix_ + ".qkv";
-  return {
-      SavedOperand(OperandSlot(input_name, "gemm.input", qkv_[0].input_spec(), build.scaler), activation_),
-      SavedOperand(OperandSlot(out_.name(), "gemm.input", out_.input_spec(), build.scaler), activation_),
-      {},
-      {},
-      nullptr,
-      {},
-      {},
-      {}};
+  return {SavedOperand({input_name, qkv_[0].input(), build.scaler, build.purpose}, activation_),
+          SavedOperand({out_.name(), out_.input(), build.scaler, build.purpose}, activation_),
+          {},
+          {},
+          nullptr,
+          {},
+          {},
+          {}};
 }
 
 void AttentionLayer::plan_input(Arena& arena, AttentionSaved& saved, int64_t rows) const {
   saved.input.plan(arena, rows, config_.width);
+}
+
+void AttentionLayer::plan_forward(Arena& arena, AttentionSaved& saved, int64_t rows) const {
+  saved.input.plan_forward(arena, rows, config_.width);
+  saved.output.plan_forward(arena, rows, config_.q_width());
 }
 
 void AttentionLayer::plan(Arena& arena, AttentionSaved& saved, int64_t rows) const {
@@ -174,7 +178,7 @@ QkvGrads AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy
   const Matrix qkv = rows_of(saved.qkv, 0, rows);
   const Matrix dqkv = pass.temporary(activation_, rows, config_.qkv_width());
   const ConstMatrix heads_out =
-      saved.heads_out.data ? rows_of(saved.heads_out, 0, rows) : saved.output.get().codes;
+      saved.heads_out.data ? rows_of(saved.heads_out, 0, rows) : saved.output.get().across.codes;
   pass.attention_backward(shape(batch), dheads, columns_of(qkv, 0, q), columns_of(qkv, q, kv),
                           columns_of(qkv, q + kv, kv), heads_out, saved.lse, columns_of(dqkv, 0, q),
                           columns_of(dqkv, q, kv), columns_of(dqkv, q + kv, kv));

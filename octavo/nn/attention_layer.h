@@ -30,7 +30,7 @@ struct AttentionSaved {
 };
 
 /// Gradients of queries, keys and values as codes: one fused, or three.
-using QkvGrads = std::array<ScaledTensor, 3>;
+using QkvGrads = std::array<Operand, 3>;
 
 class AttentionLayer {
  public:
@@ -38,9 +38,10 @@ class AttentionLayer {
                  const RopeTables* rope);
 
   AttentionSaved make_saved(const Build& build) const;
-  /// The input's codes, and everything else.
+  /// The input's codes, everything else, and payloads that only the forward pass reads.
   void plan_input(Arena& arena, AttentionSaved& saved, int64_t rows) const;
   void plan(Arena& arena, AttentionSaved& saved, int64_t rows) const;
+  void plan_forward(Arena& arena, AttentionSaved& saved, int64_t rows) const;
   void bind(const Arena& arena, AttentionSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
 

@@ -35,6 +35,9 @@ void Block::plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept
     mlp_.plan_input(arena, saved.mlp, rows);
   }
   if (kept.hidden == own) mlp_.plan_hidden(arena, saved.mlp, rows);
+  if (own) return;
+  attention_.plan_forward(arena, saved.attention, rows);
+  mlp_.plan_forward(arena, saved.mlp, rows);
 }
 
 void Block::bind(const Arena& arena, BlockSaved& saved, int64_t rows) const {

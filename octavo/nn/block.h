@@ -33,7 +33,8 @@ class Block {
   Block(const std::string& prefix, const ModelConfig& config, const Build& build, const RopeTables* rope);
 
   BlockSaved make_saved(const Build& build) const;
-  /// Reserves the parts that are kept (`own`), or those that are not.
+  /// Reserves the parts that are kept (`own`), or those that are not and those that only the forward pass
+  /// reads.
   void plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept, bool own) const;
   void bind(const Arena& arena, BlockSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();

@@ -23,21 +23,26 @@ Parameter& add_table(const std::string& name, int64_t rows, const ModelConfig& c
   return parameters.add(p);
 }
 
-RoleSpec plain(Format format) {
+/// One format and no scale, whoever reads it.
+OperandUses plain(Format format) {
   RoleSpec spec;
   spec.format = format;
-  return spec;
+  return {Role::gemm_weight, Role::gemm_weight, Role::gemm_weight, spec, spec};
 }
 
 // Weight gradients of the head are summed over row chunks; each chunk reads and writes the whole gradient
 // once, so chunks should be large. 128 MiB of logits is a thousand rows of a GPT-2 vocabulary in BF16.
 constexpr int64_t kLogitsBytes = int64_t{128} << 20;
 
-ScaledTensor rows_of_operand(const ScaledTensor& t, int64_t first, int64_t count) {
+ScaledTensor rows_of_payload(const ScaledTensor& t, int64_t first, int64_t count) {
   ScaledTensor part = t;
   part.codes = rows_of(t.codes, first, count);
-  if (t.scales && t.granularity.kind == Granularity::row) part.scales = t.scales + first;
+  if (t.scales && t.granularity.kind == Granularity::row && !t.by_column) part.scales = t.scales + first;
   return part;
+}
+
+Operand rows_of_operand(const Operand& t, int64_t first, int64_t count) {
+  return {rows_of_payload(t.along, first, count), rows_of_payload(t.across, first, count)};
 }
 
 }  // namespace
@@ -46,7 +51,7 @@ EmbeddingLayer::EmbeddingLayer(const ModelConfig& config, const Build& build)
     : table_(
           &add_table(config.family == Family::gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight",
                      config.vocab_size, config, build.parameters)),
-      own_(*table_, OperandSlot("embed", "gemm.weight", plain(build.recipe.wide()), build.scaler)),
+      own_(*table_, OperandSlots("embed", plain(build.recipe.wide()), build.scaler, build.purpose)),
       source_(&own_) {
   if (config.family == Family::gpt2)
     positions_ = &add_table("transformer.wpe.weight", config.context, config, build.parameters);
@@ -56,7 +61,7 @@ void EmbeddingLayer::forward(Pass& pass, const Batch& batch, Matrix out) const {
   const ConstMatrix positions =
       positions_ ? dense(positions_->value, Format::fp32, positions_->rows, positions_->cols) : Matrix{};
   pass.run(Part::embedding, [&](ThreadPool& pool) {
-    embedding_forward(source_->get().codes, positions, batch.tokens, batch.positions, out, pool);
+    embedding_forward(source_->get().along.codes, positions, batch.tokens, batch.positions, out, pool);
   });
 }
 
@@ -75,13 +80,14 @@ Head::Head(const ModelConfig& config, const Build& build, Parameter* tied)
       format_(build.recipe.wide()),
       norm_(config.family == Family::gpt2 ? "transformer.ln_f" : "model.norm", config, build.parameters),
       linear_("lm_head", {config.width, config.vocab_size, false, config.init_std, false}, build, tied),
-      input_(OperandSlot("lm_head", "gemm.input", linear_.input_spec(), build.scaler), format_) {}
+      input_({"lm_head", linear_.input(), build.scaler, build.purpose}, format_) {}
 
 void Head::plan(Arena& arena, int64_t rows) {
   saved_.plan_stream(arena, format_, rows, config_.width);
   saved_.plan_statistics(arena, rows, config_.family == Family::gpt2);
   input_.plan(arena, rows, config_.width);
   input_.plan_scales(arena, rows, config_.width);
+  input_.plan_forward(arena, rows, config_.width);
   losses_block_ = arena.reserve("activations", static_cast<size_t>(rows) * sizeof(float));
 }
 
@@ -107,7 +113,7 @@ LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_
     const int64_t count = std::min(chunk, rows - first);
     const WorkspaceScope chunk_scope(pass.workspace);
     const Matrix logits = pass.temporary(format_, count, config_.vocab_size);
-    const ScaledTensor x = rows_of_operand(input_.get(), first, count);
+    const Operand x = rows_of_operand(input_.get(), first, count);
     linear_.forward(pass, x, logits);
     pass.run(Part::loss, [&](ThreadPool& pool) {
       cross_entropy(logits, targets + first, losses_ + first, dstream != nullptr, grad_scale, pool);
@@ -129,7 +135,7 @@ LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_
 void Head::row_logits(Pass& pass, const int64_t* rows, int64_t count,
                       const std::function<void(int64_t first, ConstMatrix logits)>& sink) {
   if (count == 0) return;
-  const ScaledTensor& all = input_.get();
+  const ScaledTensor all = input_.get().along;
   const Granularity granularity = all.granularity.kind;
   if (all.scales && granularity != Granularity::tensor && granularity != Granularity::row)
     fail_unsupported("an LM head whose input has scales finer than a row cannot score chosen rows");
@@ -148,7 +154,7 @@ void Head::row_logits(Pass& pass, const int64_t* rows, int64_t count,
         std::memcpy(x.codes.row(i), all.codes.row(rows[first + i]), row_bytes);
         if (x.scales != all.scales) x.scales[i] = all.scales[rows[first + i]];
       }
-    linear_.forward(pass, x, logits);
+    linear_.forward(pass, {x, x}, logits);
     if (!pass.planning()) sink(first, logits);
   }
 }

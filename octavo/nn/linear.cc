@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "octavo/base/error.h"
 #include "octavo/kernels/vector.h"
 
@@ -28,8 +30,8 @@ Linear::Linear(const std::string& name, const Shape& shape, const Build& build, 
       shape_(shape),
       specs_(build.recipe.linear(name, build.block, build.blocks)),
       weight_(tied ? *tied : add_matrix(name, shape, build.parameters),
-              OperandSlot(name, "gemm.weight", specs_.fprop_weight, build.scaler)),
-      grad_(name, "gemm.grad_output", specs_.dgrad_grad_output, build.scaler) {
+              OperandSlots(name, weight_uses(specs_), build.scaler, build.purpose)),
+      grad_(name, grad_output_uses(specs_), build.scaler, build.purpose) {
   weight_.parameter->overwritten_first = true;
   if (!shape.bias) return;
   Parameter bias;
@@ -46,13 +48,13 @@ GemmArgs Linear::product() const {
   return args;
 }
 
-void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
+void Linear::forward(Pass& pass, const Operand& x, Matrix y) const {
   GemmArgs args = product();
   args.m = y.rows;
   args.n = shape_.out;
   args.k = shape_.in;
-  args.a = gemm_operand(x, true);
-  args.b = gemm_operand(weight_.get(), true);
+  args.a = gemm_operand(x.along, true);
+  args.b = gemm_operand(weight_.get().along, true);
   args.c = y.data;
   args.c_format = y.format;
   args.c_stride = y.stride;
@@ -61,34 +63,41 @@ void Linear::forward(Pass& pass, const ScaledTensor& x, Matrix y) const {
   pass.gemm(args);
 }
 
-void Linear::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx,
+void Linear::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const Operand& x, Matrix dx,
                       bool accumulate_dx) const {
   const WorkspaceScope scope(pass.workspace);
-  const ScaledTensor codes = grad_codes(pass, dy, amax_dy);
+  const Operand codes = grad_codes(pass, dy, amax_dy);
   if (dx.data) input_grad(pass, codes, dx, accumulate_dx);
   weight_grad(pass, codes, x);
 }
 
-ScaledTensor Linear::grad_codes(Pass& pass, ConstMatrix dy, const float* amax_dy) const {
-  ScaledTensor codes;
-  if (grad_.direct(dy.format)) {
-    codes.codes = {const_cast<void*>(dy.data), dy.format, dy.rows, dy.cols, dy.stride};
-    if (bias_) pass.run(Part::quantize, [&](ThreadPool& pool) { column_sum(dy, bias_->grad, pool); });
-  } else {
-    codes.codes = pass.temporary(grad_.format(), dy.rows, dy.cols);
-    codes.scales = pass.workspace.take<float>(static_cast<size_t>(grad_.scales(dy.rows, dy.cols)));
-    grad_.quantize(pass, dy, amax_dy, codes, bias_ ? bias_->grad : nullptr);
-  }
+Operand Linear::grad_codes(Pass& pass, ConstMatrix dy, const float* amax_dy) const {
+  float* bias_grad = bias_ ? bias_->grad : nullptr;  // taken along by the first quantization
+  const auto payload = [&](const OperandSlot& slot) {
+    ScaledTensor codes;
+    if (slot.direct(dy.format)) {
+      codes.codes = {const_cast<void*>(dy.data), dy.format, dy.rows, dy.cols, dy.stride};
+      return codes;
+    }
+    codes.codes = pass.temporary(slot.format(), dy.rows, dy.cols);
+    codes.scales = pass.workspace.take<float>(static_cast<size_t>(slot.scales(dy.rows, dy.cols)));
+    slot.quantize(pass, dy, amax_dy, codes, std::exchange(bias_grad, nullptr));
+    return codes;
+  };
+  Operand codes;
+  codes.along = payload(grad_.along());
+  codes.across = grad_.two() ? payload(grad_.across()) : codes.along;
+  if (bias_grad) pass.run(Part::quantize, [&](ThreadPool& pool) { column_sum(dy, bias_grad, pool); });
   return codes;
 }
 
-void Linear::input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accumulate) const {
+void Linear::input_grad(Pass& pass, const Operand& dy, Matrix dx, bool accumulate) const {
   GemmArgs args = product();
-  args.m = dy.codes.rows;
+  args.m = dy.along.codes.rows;
   args.n = shape_.in;
   args.k = shape_.out;
-  args.a = gemm_operand(dy, true);
-  args.b = gemm_operand(weight_.get(), false);
+  args.a = gemm_operand(dy.along, true);
+  args.b = gemm_operand(weight_.get().across, false);
   args.c = dx.data;
   args.c_format = dx.format;
   args.c_stride = dx.stride;
@@ -97,13 +106,13 @@ void Linear::input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accu
   pass.gemm(args);
 }
 
-void Linear::weight_grad(Pass& pass, const ScaledTensor& dy, const ScaledTensor& x) const {
+void Linear::weight_grad(Pass& pass, const Operand& dy, const Operand& x) const {
   GemmArgs args = product();
   args.m = shape_.out;
   args.n = shape_.in;
-  args.k = dy.codes.rows;
-  args.a = gemm_operand(dy, false);
-  args.b = gemm_operand(x, false);
+  args.k = dy.across.codes.rows;
+  args.a = gemm_operand(dy.across, false);
+  args.b = gemm_operand(x.across, false);
   Parameter& weight = *weight_.parameter;
   args.c = weight.grad;
   args.c_stride = shape_.in;

@@ -13,6 +13,7 @@ struct Build {
   const Recipe& recipe;
   Scaler& scaler;
   ParameterSet& parameters;
+  Purpose purpose;
   int block = -1;  ///< index of the transformer block, -1 outside
   int blocks = 0;
 };
@@ -29,12 +30,12 @@ class Linear {
   /// registered.
   Linear(const std::string& name, const Shape& shape, const Build& build, Parameter* tied = nullptr);
 
-  /// The spec of the input: several layers that share one input share its codes.
-  const RoleSpec& input_spec() const { return specs_.fprop_input; }
+  /// What the recipe says about the input: several layers that share one input share its codes.
+  OperandUses input() const { return input_uses(specs_); }
   Weight& weight() { return weight_; }
   void plan_packed(Arena& arena, bool training) {
     if (specs_.accumulate == Accumulate::fp32)
-      weight_.plan_packed(arena, specs_.fprop_input.format, training);
+      weight_.plan_packed(arena, specs_.fprop_input.format, specs_.dgrad_grad_output.format, training);
   }
   const std::string& name() const { return name_; }
   const Shape& shape() const { return shape_; }
@@ -42,17 +43,17 @@ class Linear {
   bool wants_grad_amax() const { return grad_.wants_amax(); }
 
   /// y [rows, out] (strided is fine) from codes x [rows, in].
-  void forward(Pass& pass, const ScaledTensor& x, Matrix y) const;
+  void forward(Pass& pass, const Operand& x, Matrix y) const;
   /// dx (+)= dy W, dW += dy^T x, db += column sums of the unquantized dy. dy is quantized once for both
-  /// products. `amax_dy`: max |dy| where known. dx.data == nullptr: not wanted.
-  void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const ScaledTensor& x, Matrix dx,
+  /// products, or once for each. `amax_dy`: max |dy| where known. dx.data == nullptr: not wanted.
+  void backward(Pass& pass, ConstMatrix dy, const float* amax_dy, const Operand& x, Matrix dx,
                 bool accumulate_dx) const;
 
   /// The three steps of backward(), for callers that do something between them: dy as codes (in the
   /// workspace of the caller's scope) with db; dx; dW.
-  ScaledTensor grad_codes(Pass& pass, ConstMatrix dy, const float* amax_dy) const;
-  void input_grad(Pass& pass, const ScaledTensor& dy, Matrix dx, bool accumulate) const;
-  void weight_grad(Pass& pass, const ScaledTensor& dy, const ScaledTensor& x) const;
+  Operand grad_codes(Pass& pass, ConstMatrix dy, const float* amax_dy) const;
+  void input_grad(Pass& pass, const Operand& dy, Matrix dx, bool accumulate) const;
+  void weight_grad(Pass& pass, const Operand& dy, const Operand& x) const;
 
  private:
   /// What all three products have in common.
@@ -62,7 +63,7 @@ class Linear {
   Shape shape_;
   LinearSpecs specs_;
   Weight weight_;
-  OperandSlot grad_;
+  OperandSlots grad_;
   Parameter* bias_ = nullptr;
 };
 

@@ -39,8 +39,8 @@ Mlp::Mlp(const std::string& prefix, const ModelConfig& config, const Build& buil
 
 MlpSaved Mlp::make_saved(const Build& build) const {
   const std::string input_name = in_.size() == 1 ? in_[0].name() : prefix_ + ".gate_up";
-  return {SavedOperand(OperandSlot(input_name, "gemm.input", in_[0].input_spec(), build.scaler), format_),
-          SavedOperand(OperandSlot(down_.name(), "gemm.input", down_.input_spec(), build.scaler), format_),
+  return {SavedOperand({input_name, in_[0].input(), build.scaler, build.purpose}, format_),
+          SavedOperand({down_.name(), down_.input(), build.scaler, build.purpose}, format_),
           {},
           {}};
 }
@@ -51,6 +51,11 @@ void Mlp::plan_input(Arena& arena, MlpSaved& saved, int64_t rows) const {
 
 void Mlp::plan_hidden(Arena& arena, MlpSaved& saved, int64_t rows) const {
   saved.hidden.plan(arena, rows, ffn_);
+}
+
+void Mlp::plan_forward(Arena& arena, MlpSaved& saved, int64_t rows) const {
+  saved.input.plan_forward(arena, rows, width_);
+  saved.hidden.plan_forward(arena, rows, ffn_);
 }
 
 void Mlp::plan(Arena& arena, MlpSaved& saved, int64_t rows) const {
@@ -103,7 +108,7 @@ void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
 MlpGrads Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, bool hidden_kept,
                        Matrix dx) const {
   const Matrix dhidden = pass.temporary(format_, dy.rows, ffn_);
-  const ScaledTensor dy_codes = down_.grad_codes(pass, dy, amax_dy);
+  const Operand dy_codes = down_.grad_codes(pass, dy, amax_dy);
   down_.input_grad(pass, dy_codes, dhidden, false);
 
   const Matrix pre = rows_of(saved.pre, 0, dy.rows);

@@ -19,17 +19,19 @@ struct MlpSaved {
 };
 
 /// Gradients of what the input layers gave, as codes: up, or gate and up.
-using MlpGrads = std::array<ScaledTensor, 2>;
+using MlpGrads = std::array<Operand, 2>;
 
 class Mlp {
  public:
   Mlp(const std::string& prefix, const ModelConfig& config, const Build& build);
 
   MlpSaved make_saved(const Build& build) const;
-  /// The input's codes, the hidden codes, and what the activation read (with the scales of the codes).
+  /// The input's codes, the hidden codes, and what the activation read (with the scales of the codes); and
+  /// payloads that only the forward pass reads.
   void plan_input(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void plan_hidden(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void plan(Arena& arena, MlpSaved& saved, int64_t rows) const;
+  void plan_forward(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void bind(const Arena& arena, MlpSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
 

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/nn/operand.h"
 
+#include <algorithm>
+#include <cassert>
+#include <span>
+
 #include "octavo/recipe/quantizer.h"
 
 namespace octavo {
 
-OperandSlot::OperandSlot(std::string tensor, std::string role, const RoleSpec& spec, Scaler& scaler)
+OperandSlot::OperandSlot(std::string tensor, Role role, const RoleSpec& spec, bool across, Scaler& scaler)
     : tensor_(std::move(tensor)),
-      role_(std::move(role)),
+      role_(role_path(role)),
       spec_(spec),
+      across_(across),
       slot_(scaler.add(tensor_ + ":" + role_, spec)) {}
 
 bool OperandSlot::wants_amax() const {
@@ -19,6 +24,7 @@ bool OperandSlot::wants_amax() const {
 uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
                                float* column_sums) const {
   out.granularity = spec_.granularity;
+  out.by_column = across_ && spec_.granularity.kind == Granularity::row;
   if (pass.planning()) return 0;
   const PartTimer timer(pass.times, Part::quantize);
   QuantizeRequest request;
@@ -26,6 +32,7 @@ uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, Sca
   request.column_sums = column_sums;
   if (amax) request.amax = *amax;
   request.seed = pass.rounding_seed(slot_);
+  request.by_column = across_;
   const bool record = pass.records && carries_scale(spec_.format);
   QuantizeStats stats;
   if (record) request.stats = &stats;
@@ -36,7 +43,11 @@ uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, Sca
   line.role = role_;
   line.format = to_string(spec_.format);
   line.amax = static_cast<double>(pass.scaler.last_amax(slot_));
-  fill_record(line, stats, pass.scaler.last_scale(slot_));
+  const int64_t scales = this->scales(x.rows, x.cols);
+  if (scales > 1)
+    fill_record(line, stats, std::span(out.scales, static_cast<size_t>(scales)));
+  else
+    fill_record(line, stats, pass.scaler.last_scale(slot_));
   pass.records->push_back(line);
   return request.seed;
 }
@@ -59,7 +70,8 @@ void OperandSlot::observe(Pass& pass, float amax) const {
 CodesOut OperandSlot::encoding(const ScaledTensor& out, uint64_t seed) const {
   return {.codes = out.codes,
           .scale = carries_scale(spec_.format) ? out.scales : nullptr,
-          .scale_per_row = spec_.granularity.kind == Granularity::row,
+          .scale_per_row = spec_.granularity.kind == Granularity::row && !across_,
+          .scale_per_column = spec_.granularity.kind == Granularity::row && across_,
           .rounding = spec_.rounding,
           .overflow = spec_.overflow,
           .seed = seed};
@@ -78,61 +90,124 @@ void OperandSlot::requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const
   pass.run(Part::quantize, [&](ThreadPool& pool) { octavo::quantize(args, pool); });
 }
 
-void SavedOperand::plan(Arena& arena, int64_t rows, int64_t cols) {
+bool OperandUses::alike() const {
+  if (!carries_scale(along.format) && along.format == across.format) return true;
+  return along == across && along.granularity.kind == Granularity::tensor;
+}
+
+OperandUses input_uses(const LinearSpecs& specs) {
+  return {Role::gemm_input, Role::gemm_fprop_input, Role::gemm_wgrad_input, specs.fprop_input,
+          specs.wgrad_input};
+}
+
+OperandUses weight_uses(const LinearSpecs& specs) {
+  return {Role::gemm_weight, Role::gemm_fprop_weight, Role::gemm_dgrad_weight, specs.fprop_weight,
+          specs.dgrad_weight};
+}
+
+OperandUses grad_output_uses(const LinearSpecs& specs) {
+  return {Role::gemm_grad_output, Role::gemm_dgrad_grad_output, Role::gemm_wgrad_grad_output,
+          specs.dgrad_grad_output, specs.wgrad_grad_output};
+}
+
+// With one payload both slots are the same: asked for twice, the scaler gives it once.
+OperandSlots::OperandSlots(const std::string& tensor, const OperandUses& uses, Scaler& scaler,
+                           Purpose purpose)
+    : along_(tensor, uses.alike() ? uses.role : uses.along_role, uses.along, false, scaler),
+      across_(uses.alike() ? along_ : OperandSlot(tensor, uses.across_role, uses.across, true, scaler)),
+      two_(!uses.alike() && purpose == Purpose::training) {}
+
+void SavedOperand::reserve_codes(Payload& payload, const OperandSlot& slot, Arena& arena, int64_t rows,
+                                 int64_t cols) {
   rows_ = rows;
   cols_ = cols;
-  codes_block_ = arena.reserve("activations", static_cast<size_t>(rows * cols * bytes(slot_.format())));
+  payload.codes_block = arena.reserve("activations", static_cast<size_t>(rows * cols * bytes(slot.format())));
+}
+
+void SavedOperand::reserve_scales(Payload& payload, const OperandSlot& slot, Arena& arena, int64_t rows,
+                                  int64_t cols) {
+  if (!slot.direct(activation_))
+    payload.scales_block =
+        arena.reserve("activations", static_cast<size_t>(slot.scales(rows, cols)) * sizeof(float));
+}
+
+void SavedOperand::plan(Arena& arena, int64_t rows, int64_t cols) {
+  reserve_codes(kept_, slots_.across(), arena, rows, cols);
 }
 
 void SavedOperand::plan_scales(Arena& arena, int64_t rows, int64_t cols) {
-  if (!direct())
-    scales_block_ =
-        arena.reserve("activations", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
+  reserve_scales(kept_, slots_.across(), arena, rows, cols);
+}
+
+void SavedOperand::plan_forward(Arena& arena, int64_t rows, int64_t cols) {
+  if (!slots_.two()) return;
+  reserve_codes(forward_, slots_.along(), arena, rows, cols);
+  reserve_scales(forward_, slots_.along(), arena, rows, cols);
+}
+
+void SavedOperand::bind(Payload& payload, const OperandSlot& slot, const Arena& arena) {
+  payload.storage = dense(arena.at<void>(payload.codes_block), slot.format(), rows_, cols_);
+  payload.tensor.scales = payload.scales_block.bytes ? arena.at<float>(payload.scales_block) : nullptr;
 }
 
 void SavedOperand::bind(const Arena& arena) {
-  storage_ = dense(arena.at<void>(codes_block_), slot_.format(), rows_, cols_);
-  tensor_.scales = scales_block_.bytes ? arena.at<float>(scales_block_) : nullptr;
+  bind(kept_, slots_.across(), arena);
+  if (slots_.two()) bind(forward_, slots_.along(), arena);
 }
 
 SavedOperand::Draft SavedOperand::begin(Pass& pass, int64_t rows, Matrix own) const {
-  if (direct()) return {rows_of(storage_, 0, rows), nullptr, {}};
-  // A step that records statistics needs the values themselves, and the plan has room for them.
-  if (!own.data && !pass.planning() && !pass.records && slot_.scale_is_known(pass)) {
-    ScaledTensor out = tensor_;
-    out.codes = rows_of(storage_, 0, rows);
-    return {{}, pass.new_amax(), slot_.begin_codes(pass, out)};
+  const auto draft = [&](Matrix data) {
+    return Draft{data, slots_.wants_amax() ? pass.new_amax() : nullptr, {}};
+  };
+  if (direct()) return draft(rows_of(kept_.storage, 0, rows));
+  if (own.data) return draft(own);
+  if (slots_.along().direct(activation_)) return draft(rows_of(forward_.storage, 0, rows));
+  // A step that records statistics needs the values themselves, and the plan has room for them; so do two
+  // payloads.
+  if (!slots_.two() && !pass.planning() && !pass.records && slots_.along().scale_is_known(pass)) {
+    ScaledTensor out = kept_.tensor;
+    out.codes = rows_of(kept_.storage, 0, rows);
+    return {{}, pass.new_amax(), slots_.along().begin_codes(pass, out)};
   }
-  return {own.data ? own : pass.temporary(activation_, rows, cols_),
-          slot_.wants_amax() ? pass.new_amax() : nullptr,
-          {}};
+  return draft(pass.temporary(activation_, rows, cols_));
+}
+
+void SavedOperand::fill(Pass& pass, Payload& payload, const OperandSlot& slot, const Draft& draft) {
+  payload.tensor.granularity = slot.spec().granularity;
+  if (slot.direct(activation_)) {
+    payload.tensor.codes = draft.data;
+    return;
+  }
+  const bool coded = draft.codes.codes.data != nullptr;
+  payload.tensor.codes = rows_of(payload.storage, 0, coded ? draft.codes.codes.rows : draft.data.rows);
+  if (!coded) {
+    payload.seed = slot.quantize(pass, draft.data, draft.amax, payload.tensor);
+    return;
+  }
+  payload.seed = draft.codes.seed;
+  slot.observe(pass, *draft.amax);
 }
 
 void SavedOperand::finish(Pass& pass, const Draft& draft) {
-  const bool coded = draft.codes.codes.data != nullptr;
-  tensor_.codes = rows_of(storage_, 0, coded ? draft.codes.codes.rows : draft.data.rows);
-  tensor_.granularity = slot_.spec().granularity;
-  if (direct()) return;
-  if (!coded) {
-    seed_ = slot_.quantize(pass, draft.data, draft.amax, tensor_);
-    return;
-  }
-  seed_ = draft.codes.seed;
-  slot_.observe(pass, *draft.amax);
+  if (slots_.two()) fill(pass, forward_, slots_.along(), draft);
+  fill(pass, kept_, slots_.across(), draft);
 }
 
 CodesOut SavedOperand::again(int64_t rows) const {
-  ScaledTensor out = tensor_;
-  out.codes = rows_of(storage_, 0, rows);
-  return slot_.encoding(out, seed_);
+  ScaledTensor out = kept_.tensor;
+  out.codes = rows_of(kept_.storage, 0, rows);
+  return slots_.across().encoding(out, kept_.seed);
 }
 
 void Weight::plan(Arena& arena) {
-  if (reads_master()) return;
   const int64_t rows = parameter->rows, cols = parameter->cols;
-  codes_block_ = arena.reserve("compute weights", static_cast<size_t>(rows * cols * bytes(slot_.format())));
-  scales_block_ =
-      arena.reserve("compute weights", static_cast<size_t>(slot_.scales(rows, cols)) * sizeof(float));
+  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+    if (slot.direct(Format::fp32)) return;
+    copy.codes_block =
+        arena.reserve("compute weights", static_cast<size_t>(rows * cols * bytes(slot.format())));
+    copy.scales_block =
+        arena.reserve("compute weights", static_cast<size_t>(slot.scales(rows, cols)) * sizeof(float));
+  });
 }
 
 /// A product that reads the weight, as far as packing it goes.
@@ -140,36 +215,40 @@ GemmArgs Weight::product(bool forward) const {
   GemmArgs args;
   args.n = forward ? parameter->rows : parameter->cols;
   args.k = forward ? parameter->cols : parameter->rows;
-  args.a.format = input_;
-  args.b.format = reads_master() ? Format::fp32 : slot_.format();
-  args.b.data = tensor_.codes.data;
+  args.a.format = (forward ? packed_forward_ : packed_backward_).other;
+  args.b.format = (forward ? slots_.along() : slots_.across()).format();
+  args.b.data = (forward ? get().along : get().across).codes.data;
   args.b.stride = parameter->cols;
   args.b.k_contiguous = forward;
   return args;
 }
 
-void Weight::plan_packed(Arena& arena, Format input, bool training) {
-  input_ = input;
-  forward_block_ = arena.reserve("packed weights", gemm_packed_bytes(product(true)));
-  if (training) backward_block_ = arena.reserve("packed weights", gemm_packed_bytes(product(false)));
+void Weight::plan_packed(Arena& arena, Format input, Format grad, bool training) {
+  packed_forward_.other = input;
+  packed_backward_.other = grad;
+  packed_forward_.block = arena.reserve("packed weights", gemm_packed_bytes(product(true)));
+  if (training) packed_backward_.block = arena.reserve("packed weights", gemm_packed_bytes(product(false)));
 }
 
 void Weight::pack(Pass& pass) const {
   for (const bool forward : {true, false}) {
-    void* const out = forward ? packed_forward_ : packed_backward_;
+    void* const out = (forward ? packed_forward_ : packed_backward_).data;
     if (out) pass.run(Part::gemm, [&](ThreadPool& pool) { gemm_pack_b(product(forward), out, pool); });
   }
 }
 
 void Weight::bind(const Arena& arena) {
-  packed_forward_ = forward_block_.bytes ? arena.at<void>(forward_block_) : nullptr;
-  packed_backward_ = backward_block_.bytes ? arena.at<void>(backward_block_) : nullptr;
-  if (reads_master()) {
-    tensor_.codes = dense(parameter->value, Format::fp32, parameter->rows, parameter->cols);
-    return;
-  }
-  tensor_.codes = dense(arena.at<void>(codes_block_), slot_.format(), parameter->rows, parameter->cols);
-  tensor_.scales = arena.at<float>(scales_block_);
+  for (Packed* packed : {&packed_forward_, &packed_backward_})
+    packed->data = packed->block.bytes ? arena.at<void>(packed->block) : nullptr;
+  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+    if (slot.direct(Format::fp32)) {
+      copy.tensor.codes = dense(parameter->value, Format::fp32, parameter->rows, parameter->cols);
+      return;
+    }
+    copy.tensor.codes =
+        dense(arena.at<void>(copy.codes_block), slot.format(), parameter->rows, parameter->cols);
+    copy.tensor.scales = arena.at<float>(copy.scales_block);
+  });
 }
 
 void Weight::refresh(Pass& pass) {
@@ -177,14 +256,19 @@ void Weight::refresh(Pass& pass) {
 }
 
 void Weight::requantize(Pass& pass) {
-  if (!reads_master())
-    slot_.requantize(pass, dense(parameter->value, Format::fp32, parameter->rows, parameter->cols), tensor_);
+  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+    if (!slot.direct(Format::fp32))
+      slot.requantize(pass, dense(parameter->value, Format::fp32, parameter->rows, parameter->cols),
+                      copy.tensor);
+  });
   pack(pass);
 }
 
 void Weight::refresh_from(Pass& pass, const float* values, const float* amax) {
-  if (!reads_master())
-    slot_.quantize(pass, dense(values, Format::fp32, parameter->rows, parameter->cols), amax, tensor_);
+  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+    if (!slot.direct(Format::fp32))
+      slot.quantize(pass, dense(values, Format::fp32, parameter->rows, parameter->cols), amax, copy.tensor);
+  });
   pack(pass);
 }
 
@@ -195,7 +279,8 @@ GemmOperand gemm_operand(const ScaledTensor& tensor, bool k_contiguous) {
   operand.stride = tensor.codes.stride;
   operand.k_contiguous = k_contiguous;
   operand.scale = carries_scale(tensor.codes.format) ? tensor.scales : nullptr;
-  operand.scale_per_row = tensor.granularity.kind == Granularity::row;
+  operand.scale_per_row = operand.scale && tensor.granularity.kind == Granularity::row;
+  assert(!operand.scale_per_row || tensor.by_column != k_contiguous);
   return operand;
 }
 

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a recipe does to the operands of a GEMM: an activation kept for the backward pass, a weight and its
 // compute copy, a gradient used twice and dropped.
+//
+// Two products read each tensor. One sums along its rows: fprop for X [tokens, in] and W [out, in], dgrad for
+// dY [tokens, out]. The other sums across them, over rows: wgrad for X and dY, dgrad for W. One payload
+// serves both where the recipe says the same of both and a scale is shared by the whole tensor; else each has
+// its own.
 #pragma once
 #include <string>
 
@@ -11,11 +16,12 @@
 
 namespace octavo {
 
-/// How one tensor of one layer becomes codes. Holds no data.
+/// How one tensor of one layer becomes codes for one product, or for both. Holds no data.
 class OperandSlot {
  public:
-  /// `tensor` and `role` name it in records and checkpoints ("h.3.mlp.c_fc", "gemm.input").
-  OperandSlot(std::string tensor, std::string role, const RoleSpec& spec, Scaler& scaler);
+  /// `tensor` and `role` name it in records and checkpoints ("h.3.mlp.c_fc", "gemm.input"). `across`: the
+  /// product sums over rows, so that scales finer than the tensor run over columns.
+  OperandSlot(std::string tensor, Role role, const RoleSpec& spec, bool across, Scaler& scaler);
 
   Format format() const { return spec_.format; }
   /// True when data of this format needs no conversion.
@@ -36,23 +42,62 @@ class OperandSlot {
   /// The same codes again from the same x, after the scaler's state was restored: a scale that depends on
   /// history is the last one, not chosen anew.
   void requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const;
-  int64_t scales(int64_t rows, int64_t cols) const { return scale_count(spec_.granularity, rows, cols); }
+  int64_t scales(int64_t rows, int64_t cols) const {
+    return across_ ? scale_count(spec_.granularity, cols, rows) : scale_count(spec_.granularity, rows, cols);
+  }
   bool wants_amax() const;
   const RoleSpec& spec() const { return spec_; }
 
  private:
   std::string tensor_, role_;
   RoleSpec spec_;
+  bool across_;
   int slot_;
+};
+
+/// What a recipe says about a tensor: as a whole, and in either use.
+struct OperandUses {
+  Role role, along_role, across_role;
+  RoleSpec along, across;
+
+  /// Whether one payload serves both uses.
+  bool alike() const;
+};
+OperandUses input_uses(const LinearSpecs& specs);
+OperandUses weight_uses(const LinearSpecs& specs);
+OperandUses grad_output_uses(const LinearSpecs& specs);
+
+/// The slots of a tensor: one for both uses, or one for each.
+class OperandSlots {
+ public:
+  /// A model for inference makes nothing that only the backward pass reads.
+  OperandSlots(const std::string& tensor, const OperandUses& uses, Scaler& scaler, Purpose purpose);
+  const OperandSlot& along() const { return along_; }
+  const OperandSlot& across() const { return two_ ? across_ : along_; }
+  /// Whether there are two payloads.
+  bool two() const { return two_; }
+  bool wants_amax() const { return along_.wants_amax() || across().wants_amax(); }
+
+ private:
+  OperandSlot along_, across_;
+  bool two_;
+};
+
+/// Views of a tensor's payloads; the same one twice where it serves both uses.
+struct Operand {
+  ScaledTensor along, across;
 };
 
 /// The input of one or more linear layers: produced in the activation format, kept as the recipe's codes.
 class SavedOperand {
  public:
-  SavedOperand(OperandSlot slot, Format activation) : slot_(std::move(slot)), activation_(activation) {}
-  /// The codes; and the scales, which stay when the codes are made again.
+  SavedOperand(OperandSlots slots, Format activation) : slots_(std::move(slots)), activation_(activation) {}
+  /// What the backward pass reads: the codes; and the scales, which stay when the codes are made again.
   void plan(Arena& arena, int64_t rows, int64_t cols);
   void plan_scales(Arena& arena, int64_t rows, int64_t cols);
+  /// What the forward pass reads, where that is a payload of its own: it serves until the next products are
+  /// done.
+  void plan_forward(Arena& arena, int64_t rows, int64_t cols);
   void bind(const Arena& arena);
 
   /// Where the producer writes: the saved memory itself when nothing is converted, else `own` or a temporary
@@ -67,27 +112,36 @@ class SavedOperand {
   void finish(Pass& pass, const Draft& draft);
   /// For a producer that can make the codes again in its backward pass, to the same bits.
   CodesOut again(int64_t rows) const;
-  const ScaledTensor& get() const { return tensor_; }
-  bool direct() const { return slot_.direct(activation_); }
+  Operand get() const { return {slots_.two() ? forward_.tensor : kept_.tensor, kept_.tensor}; }
+  /// True when what is kept for the backward pass are the values as they were produced.
+  bool direct() const { return slots_.across().direct(activation_); }
 
  private:
-  OperandSlot slot_;
+  struct Payload {
+    Arena::Block codes_block, scales_block;
+    Matrix storage;
+    ScaledTensor tensor;
+    uint64_t seed = 0;
+  };
+  void reserve_codes(Payload& payload, const OperandSlot& slot, Arena& arena, int64_t rows, int64_t cols);
+  void reserve_scales(Payload& payload, const OperandSlot& slot, Arena& arena, int64_t rows, int64_t cols);
+  void bind(Payload& payload, const OperandSlot& slot, const Arena& arena);
+  void fill(Pass& pass, Payload& payload, const OperandSlot& slot, const Draft& draft);
+
+  OperandSlots slots_;
   Format activation_;
   int64_t rows_ = 0, cols_ = 0;
-  uint64_t seed_ = 0;
-  Arena::Block codes_block_, scales_block_;
-  Matrix storage_;
-  ScaledTensor tensor_;
+  Payload kept_, forward_;  ///< forward_ is empty where one payload serves both uses
 };
 
 /// A matrix parameter and its compute copy.
 class Weight {
  public:
-  Weight(Parameter& parameter, OperandSlot slot) : parameter(&parameter), slot_(std::move(slot)) {}
+  Weight(Parameter& parameter, OperandSlots slots) : parameter(&parameter), slots_(std::move(slots)) {}
   void plan(Arena& arena);
   /// Room for the weight packed for the GEMMs that read it, made with each refresh: forward, and backward if
-  /// `training`. `input`: the format of the other operand of either.
-  void plan_packed(Arena& arena, Format input, bool training);
+  /// `training`. `input` and `grad`: the formats of the other operands of the two.
+  void plan_packed(Arena& arena, Format input, Format grad, bool training);
   void bind(const Arena& arena);
   /// Makes the compute copy of the master. Once per optimizer step.
   void refresh(Pass& pass);
@@ -95,24 +149,38 @@ class Weight {
   void requantize(Pass& pass);
   /// As refresh(), from values that are not kept (a checkpoint being read).
   void refresh_from(Pass& pass, const float* values, const float* amax);
-  /// True when the GEMMs read the FP32 master itself.
-  Format format() const { return slot_.format(); }
-  bool reads_master() const { return slot_.direct(Format::fp32); }
-  const ScaledTensor& get() const { return tensor_; }
+  /// What the forward pass reads.
+  Format format() const { return slots_.along().format(); }
+  /// True when that is the FP32 master itself.
+  bool reads_master() const { return slots_.along().direct(Format::fp32); }
+  Operand get() const { return {along_.tensor, slots_.two() ? across_.tensor : along_.tensor}; }
   /// For y = x W^T (`forward`) or dx = dy W, or nullptr.
-  const void* packed(bool forward) const { return forward ? packed_forward_ : packed_backward_; }
+  const void* packed(bool forward) const { return (forward ? packed_forward_ : packed_backward_).data; }
 
   Parameter* parameter;
 
  private:
+  struct Copy {
+    Arena::Block codes_block, scales_block;
+    ScaledTensor tensor;
+  };
+  struct Packed {
+    Arena::Block block;
+    Format other = Format::fp32;  ///< the other operand
+    void* data = nullptr;
+  };
+  /// fn(slot, copy) for each compute copy.
+  template <class Fn>
+  void for_each_copy(Fn fn) {
+    fn(slots_.along(), along_);
+    if (slots_.two()) fn(slots_.across(), across_);
+  }
   GemmArgs product(bool forward) const;
   void pack(Pass& pass) const;
 
-  OperandSlot slot_;
-  Arena::Block codes_block_, scales_block_, forward_block_, backward_block_;
-  ScaledTensor tensor_;
-  Format input_ = Format::fp32;
-  void *packed_forward_ = nullptr, *packed_backward_ = nullptr;
+  OperandSlots slots_;
+  Copy along_, across_;
+  Packed packed_forward_, packed_backward_;
 };
 
 /// A view of a scaled tensor as a GEMM operand.

@@ -16,12 +16,12 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
   if (!reasons.empty()) fail_unsupported(fmt::format("recipe {}: {}", recipe.name, reasons.front()));
 
   const int blocks = static_cast<int>(config_.layers);
-  const Build outside{recipe_, scaler_, parameters_, -1, blocks};
+  const Build outside{recipe_, scaler_, parameters_, purpose_, -1, blocks};
   embedding_ = std::make_unique<EmbeddingLayer>(config_, outside);
   blocks_.reserve(static_cast<size_t>(blocks));
   const std::string prefix = config_.family == Family::gpt2 ? "transformer.h." : "model.layers.";
   for (int i = 0; i < blocks; ++i) {
-    const Build inside{recipe_, scaler_, parameters_, i, blocks};
+    const Build inside{recipe_, scaler_, parameters_, purpose_, i, blocks};
     blocks_.emplace_back(prefix + std::to_string(i), config_, inside,
                          config_.family == Family::llama ? &rope_ : nullptr);
     saved_.push_back(blocks_.back().make_saved(inside));
@@ -125,9 +125,12 @@ const Arena& Transformer::plan(const Limits& limits) {
   if (limits.cache > config_.context)
     fail_usage(fmt::format("a cache of {} rows is more than the model's context of {}", limits.cache,
                            config_.context));
-  const RoleSpec& input = recipe_.role(Role::gemm_fprop_input);
-  const bool once = input.scaling.kind == ScalingKind::delayed || input.rounding == Rounding::stochastic;
-  if (purpose_ == Purpose::training && once && !limits.kept.inner)
+  const auto once = [&](Role use) {
+    const RoleSpec& input = recipe_.role(use);
+    return input.scaling.kind == ScalingKind::delayed || input.rounding == Rounding::stochastic;
+  };
+  if (purpose_ == Purpose::training && !limits.kept.inner &&
+      (once(Role::gemm_fprop_input) || once(Role::gemm_wgrad_input)))
     fail_unsupported(fmt::format(
         "recipe {}: delayed scaling and stochastic rounding of gemm.input cannot be computed again to "
         "the same bits; leave `block` out of train.recompute",
@@ -208,8 +211,9 @@ LossSum Transformer::train(const Batch& batch, const int32_t* targets, float gra
   const WorkspaceScope scope(workspace_);
   const Matrix dstream = pass_->temporary(recipe_.wide(), batch.rows(), config_.width);
   // Who writes the gradient of the stream also finds its largest value, for those who quantize it next.
-  float* amax =
-      carries_scale(recipe_.role(Role::gemm_dgrad_grad_output).format) ? pass_->new_amax() : nullptr;
+  const bool scaled = carries_scale(recipe_.role(Role::gemm_dgrad_grad_output).format) ||
+                      carries_scale(recipe_.role(Role::gemm_wgrad_grad_output).format);
+  float* amax = scaled ? pass_->new_amax() : nullptr;
   const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream, amax);
   for (size_t i = blocks_.size(); i-- > 0;)
     blocks_[i].backward(*pass_, batch, saved_[i], limits_.kept, dstream, amax);

@@ -15,6 +15,7 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
     fail_unsupported("'" + scaler.name(slot) + "' asks for scales per " + to_string(spec.granularity) +
                      ", which are not implemented yet");
   out.granularity = spec.granularity;
+  out.by_column = rows && request.by_column;
 
   QuantizeArgs args;
   args.x = request.x;
@@ -29,11 +30,13 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
     return;
   }
   args.out.scale = out.scales;
-  args.out.scale_per_row = rows;
+  args.out.scale_per_row = rows && !out.by_column;
+  args.out.scale_per_column = out.by_column;
 
   if (rows) {
-    row_amax(request.x, out.scales, pool);
-    scaler.row_scales(slot, std::span(out.scales, static_cast<size_t>(request.x.rows)));
+    (out.by_column ? column_amax : row_amax)(request.x, out.scales, pool);
+    const int64_t count = out.by_column ? request.x.cols : request.x.rows;
+    scaler.row_scales(slot, std::span(out.scales, static_cast<size_t>(count)));
     quantize(args, pool);
     return;
   }

@@ -9,7 +9,7 @@
 namespace octavo {
 namespace {
 
-constexpr int kLongestChain = 5;
+constexpr int kLongestChain = 6;
 struct RoleRow {
   std::string_view path;
   bool group;
@@ -57,7 +57,11 @@ constexpr RoleRow kRoles[kRoleCount] = {
     {"store.moment1", false, 2, {Role::store, Role::store_moment1}},
     {"store.moment2", false, 2, {Role::store, Role::store_moment2}},
     {"store.weight_grad", false, 2, {Role::store, Role::store_weight_grad}},
-    {"store.activation", false, 4, {Role::gemm, Role::gemm_input, Role::store, Role::store_activation}},
+    {"store.activation",
+     false,
+     6,
+     {Role::gemm, Role::gemm_input, Role::gemm_wgrad, Role::gemm_wgrad_input, Role::store,
+      Role::store_activation}},
     {"store.kv_cache", false, 3, {Role::gemm_output, Role::store, Role::store_kv_cache}},
     {"comm", true, 1, {Role::comm}},
     {"comm.weight_grad",

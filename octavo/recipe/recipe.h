@@ -58,7 +58,7 @@ std::optional<Role> find_role(std::string_view path);
 ///   gemm.fprop.input   gemm, gemm.input, gemm.fprop, gemm.fprop.input     (the pass wins over the tensor)
 ///   attention.q        gemm.output, attention, attention.q
 ///   store.weight       store, store.master, store.weight
-///   store.activation   gemm, gemm.input, store, store.activation
+///   store.activation   gemm, gemm.input, gemm.wgrad, gemm.wgrad.input, store, store.activation
 ///   comm.weight_grad   store, store.weight_grad, comm, comm.weight_grad   (comm.* default to what is stored)
 std::span<const Role> role_chain(Role role);
 /// True for paths that only pass defaults on: gemm, its tensors and passes, attention, store, comm.

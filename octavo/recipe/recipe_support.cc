@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <iterator>
-#include <utility>
 
 #include "octavo/recipe/recipe_file.h"
 #include "octavo/recipe/words.h"
@@ -21,11 +20,13 @@ void check_operand(Role role, const RoleSpec& spec, Reasons& reasons) {
   const std::string_view path = role_path(role);
   if (spec.format == Format::fp16)
     reasons.push_back(fmt::format("{}: no GEMM reads fp16 operands yet", path));
-  // Finer scales change their meaning with the reduction: backward needs second payloads, quantized from the
-  // transpose.
-  if (spec.granularity.kind != Granularity::tensor)
-    reasons.push_back(fmt::format("{}: scales per {} are not implemented yet, only per tensor", path,
+  const Granularity grain = spec.granularity.kind;
+  if (grain != Granularity::tensor && grain != Granularity::row)
+    reasons.push_back(fmt::format("{}: scales per {} are not implemented yet, only per tensor or row", path,
                                   to_string(spec.granularity)));
+  if (grain == Granularity::row && spec.scaling.kind != ScalingKind::current)
+    reasons.push_back(fmt::format("{}: {} scaling per row is not implemented yet, only current", path,
+                                  word(spec.scaling.kind)));
   switch (spec.scaling.kind) {
     case ScalingKind::none:
     case ScalingKind::constant:
@@ -68,14 +69,6 @@ std::vector<std::string> unsupported(const Recipe& recipe) {
                                     role_path(kOperands[i]), role_path(kOperands[i + 1]), to_string(a),
                                     to_string(b)));
   }
-  // Each tensor is quantized once for both of its uses.
-  for (const auto& [first, second] : {std::pair(Role::gemm_fprop_weight, Role::gemm_dgrad_weight),
-                                      std::pair(Role::gemm_fprop_input, Role::gemm_wgrad_input),
-                                      std::pair(Role::gemm_dgrad_grad_output, Role::gemm_wgrad_grad_output)})
-    if (!(recipe.role(first) == recipe.role(second)))
-      reasons.push_back(
-          fmt::format("{} and {}: one tensor in two ways is not implemented yet, both must be the same",
-                      role_path(first), role_path(second)));
   if (recipe.accumulate == Accumulate::hopper13)
     reasons.push_back(fmt::format("gemm.accumulate: {} is not implemented yet, only fp32 and fp16",
                                   word(recipe.accumulate)));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string_view>
@@ -85,13 +86,25 @@ void fill_record(TensorRecord& record, const QuantizeStats& stats, float scale) 
   record.exponent_counts.assign(stats.exponents + first, stats.exponents + last + 1);
 }
 
+void fill_record(TensorRecord& record, const QuantizeStats& stats, std::span<const float> scales) {
+  std::vector<float> sorted(scales.begin(), scales.end());
+  std::sort(sorted.begin(), sorted.end());
+  fill_record(record, stats, sorted.back());
+  record.scales = static_cast<int64_t>(sorted.size());
+  record.median_scale_exponent = std::log2(static_cast<double>(sorted[(sorted.size() - 1) / 2]));
+}
+
 std::string to_json(const TensorRecord& record) {
+  const std::string many = record.scales == 1
+                               ? ""
+                               : fmt::format("\"scales\":{},\"median_scale_exponent\":{},", record.scales,
+                                             json_number(record.median_scale_exponent));
   return fmt::format(
-      "{{\"step\":{},\"tensor\":{},\"role\":{},\"format\":{},\"amax\":{},\"scale_exponent\":{},\"underflow\":"
-      "{},"
+      "{{\"step\":{},\"tensor\":{},\"role\":{},\"format\":{},\"amax\":{},\"scale_exponent\":{},{}"
+      "\"underflow\":{},"
       "\"saturation\":{},\"snr_db\":{},\"zeros\":{},\"exponent_first\":{},\"exponent_counts\":[{}]}}",
       record.step, json_string(record.tensor), json_string(record.role), json_string(record.format),
-      json_number(record.amax), json_number(record.scale_exponent), json_number(record.underflow),
+      json_number(record.amax), json_number(record.scale_exponent), many, json_number(record.underflow),
       json_number(record.saturation), json_number(record.snr_db), record.zeros, record.exponent_first,
       fmt::join(record.exponent_counts, ","));
 }

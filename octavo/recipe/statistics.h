@@ -2,6 +2,7 @@
 // What a quantization lost, in the figures people read, and as lines of tensors.jsonl.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,10 @@ struct TensorRecord {
   std::string role;    ///< "gemm.fprop.input"
   std::string format;  ///< "e4m3"
   double amax = 0;
-  double scale_exponent = 0;  ///< log2(scale), an integer for power-of-two scales
+  /// log2(scale), an integer for power-of-two scales; of many scales the largest, which belongs to the amax.
+  double scale_exponent = 0;
+  int64_t scales = 1;                ///< how many the tensor has
+  double median_scale_exponent = 0;  ///< of many: the middle one, of an even number the lower
   double underflow = 0, saturation = 0, snr_db = 0;
   /// Magnitudes before scaling: exponent_counts[i] elements with 2^e <= |x| < 2^(e+1), e = exponent_first +
   /// i. Begins and ends with a count that is not 0; empty when all elements are zeros.
@@ -40,10 +44,12 @@ struct TensorRecord {
   int64_t zeros = 0;  ///< with FP32 subnormals
 };
 
-/// Fills the figures of a record that come from the elements, and its scale_exponent from the scale.
+/// Fills the figures of a record that come from the elements, and those of its scale, or of all its scales.
 void fill_record(TensorRecord& record, const QuantizeStats& stats, float scale);
+void fill_record(TensorRecord& record, const QuantizeStats& stats, std::span<const float> scales);
 
-/// One JSON object without a line end. Infinities and NaN, which JSON does not have, are null.
+/// One JSON object without a line end; `scales` and `median_scale_exponent` only where there are several.
+/// Infinities and NaN, which JSON does not have, are null.
 std::string to_json(const TensorRecord& record);
 
 }  // namespace octavo

@@ -8,7 +8,8 @@
 namespace octavo {
 
 /// Over which elements one scale is shared.
-/// row: one scale for each row of the payload, a row running along the reduction of the GEMM that reads it.
+/// row: one scale for each line of the payload that a GEMM sums along: each stored row, or each column where
+/// the GEMM that reads it sums over rows.
 /// block: block_rows x block_cols elements; mx: 1 x 32 with E8M0 scales. A tensor used along both dimensions
 /// with anything finer than `tensor` has two payloads, each quantized for its own use.
 enum class Granularity { tensor, row, block, mx };
@@ -35,15 +36,13 @@ inline int64_t scale_count(const GranularitySpec& g, int64_t rows, int64_t cols)
 }
 
 /// Codes in `codes.format`; `scales` has scale_count() entries, FP32 (E8M0 values for mx, widened). An
-/// unscaled format (bf16, fp32) has scales == nullptr. A per-tensor scale serves both payloads, so
-/// `columnwise` is then unused: the GEMM reads the row-wise codes in either direction.
+/// unscaled format (bf16, fp32) has scales == nullptr. Codes always lie as the tensor does, never transposed:
+/// a GEMM reads them in either direction, and `by_column` says which way `row` scales run.
 struct ScaledTensor {
   Matrix codes;
   GranularitySpec granularity;
   float* scales = nullptr;
-
-  Matrix columnwise;  ///< cols x rows, present only for granularities finer than `tensor`
-  float* columnwise_scales = nullptr;
+  bool by_column = false;  ///< granularity row: one scale for each column of `codes`, not for each row
 };
 
 }  // namespace octavo

@@ -20,7 +20,7 @@ void expect_encoded(const TestMatrix& x, const TestMatrix& codes, Format format,
   int64_t shown = 0;
   for (int64_t r = 0; r < x.rows(); ++r)
     for (int64_t c = 0; c < x.cols(); ++c) {
-      const float scale = args.out.scale ? args.out.scale[args.out.scale_per_row ? r : 0] : 1.0f;
+      const float scale = scale_at(args.out, r, c);
       const uint32_t random = args.out.rounding == Rounding::stochastic
                                   ? rng.words(static_cast<uint64_t>(r * x.cols() + c))[0]
                                   : 0;
@@ -142,6 +142,43 @@ TEST(Quantize, TiesAndNeighboursOfEveryCode) {
     for (size_t i = 0; i < values.size(); ++i) x.set(0, static_cast<int64_t>(i), values[i]);
     for_each_isa([&] { check_all_modes(x, 1.0f, pool); });
   }
+}
+
+TEST(Quantize, StridesTailsAndColumnScales) {
+  ThreadPool pool(3);
+  for_each_isa([&] {
+    for (const Format from : {Format::fp32, Format::bf16})
+      for (int64_t cols = 1; cols < 140; cols += cols < 40 ? 1 : 13) {
+        TestMatrix x(from, 5, cols, 3);
+        x.fill(static_cast<uint64_t>(cols), 4);
+        std::vector<float> scales(static_cast<size_t>(cols)), sums(static_cast<size_t>(cols));
+        for (size_t c = 0; c < scales.size(); ++c)
+          scales[c] = c % 3 == 0 ? 0.25f : 0.01f * static_cast<float>(c);
+        for (const Rounding rounding : kAllRoundings)
+          for (float* column_sums : {static_cast<float*>(nullptr), sums.data()}) {
+            TestMatrix codes(Format::e4m3, 5, cols, 2);
+            QuantizeStats stats;
+            const QuantizeArgs args{.x = x,
+                                    .out = {.codes = codes,
+                                            .scale = scales.data(),
+                                            .scale_per_column = true,
+                                            .rounding = rounding,
+                                            .seed = 9},
+                                    .column_sums = column_sums,
+                                    .stats = &stats};
+            quantize(args, pool);
+            expect_encoded(x, codes, Format::e4m3, args);
+            EXPECT_TRUE(codes.padding_intact());
+            double noise = 0;
+            for (int64_t r = 0; r < 5; ++r)
+              for (int64_t c = 0; c < cols; ++c)
+                noise += std::pow(double{x.get(r, c)} - double{decode(Format::e4m3, codes.code(r, c))} *
+                                                            scales[static_cast<size_t>(c)],
+                                  2);
+            EXPECT_NEAR(stats.noise, noise, 1e-9 * noise);
+          }
+      }
+  });
 }
 
 TEST(Quantize, StridesTailsAndRowScales) {
@@ -272,10 +309,20 @@ TEST(Quantize, AmaxKeepsNan) {
         row_amax(x, by_row.data(), pool);
         EXPECT_EQ(by_row[7], 77.5f);
         EXPECT_LT(by_row[8], 6.0f);
+        std::vector<float> by_column(1003, -1.0f);
+        column_amax(x, by_column.data(), pool);
+        for (int64_t c = 0; c < 1003; ++c) {
+          float expected = 0;
+          for (int64_t r = 0; r < 19; ++r) expected = std::max(expected, std::fabs(x.get(r, c)));
+          ASSERT_EQ(by_column[static_cast<size_t>(c)], expected) << c;
+        }
         x.set(3, 1000, -std::numeric_limits<float>::infinity());
         EXPECT_EQ(amax(x, pool), std::numeric_limits<float>::infinity());
         x.set(18, 1002, std::numeric_limits<float>::quiet_NaN());
         EXPECT_TRUE(std::isnan(amax(x, pool)));
+        column_amax(x, by_column.data(), pool);
+        EXPECT_TRUE(std::isnan(by_column[1002]));
+        EXPECT_EQ(by_column[1000], std::numeric_limits<float>::infinity());
         row_amax(x, by_row.data(), pool);
         EXPECT_TRUE(std::isnan(by_row[18]));
         EXPECT_EQ(by_row[7], 77.5f);

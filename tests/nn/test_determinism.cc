@@ -69,7 +69,7 @@ TEST_P(SameBits, LoggingStatisticsChangesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Recipes, SameBits,
                          testing::Values("fp32", "bf16", "fp8-amax", "fp8-cscale", "fp8-delayed", "fp8-mse",
-                                         "fp8-amax-fp16"),
+                                         "fp8-amax-fp16", "fp8-row", "fp8-row-hp-wgrad"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -22,6 +22,31 @@ TEST(Head, ChunksOfRowsAddUp) {
     EXPECT_LT(distance(gradient, b.at(name)), 3e-6 * length(gradient)) << name;
 }
 
+// Scales per token run along with the rows of a chunk, those per channel serve all chunks of the input.
+TEST(Head, ChunksOfRowsWithScalesOfTheirOwn) {
+  ModelConfig config = tiny_llama();
+  config.layers = 1;
+  const auto gradients = [&](const char* keep_high, int64_t vocabulary, double& loss) {
+    config.vocab_size = vocabulary;
+    const Recipe recipe = parse_recipe(
+        std::string("[gemm]\nformat = 'e4m3'\ngranularity = 'row'\nscaling = { kind = 'current' }\n"
+                    "[gemm.output]\nformat = 'fp32'\n[layers]\nkeep_high = ['embed', 'norm'") +
+            keep_high + "]\n",
+        "head.toml");
+    const TestBatch batch(config, 12, 23);
+    TestModel model(config, recipe, {12, 23, 0});
+    loss = model.train(batch);
+    return model.gradients();
+  };
+  double wide_loss = 0, narrow_loss = 0;
+  const auto wide = gradients(", 'lm_head'", 150001, wide_loss);
+  const auto narrow = gradients("", 150001, narrow_loss);
+  EXPECT_NE(narrow_loss, wide_loss);
+  EXPECT_NEAR(narrow_loss, wide_loss, 2e-3 * wide_loss);
+  for (const auto& [name, gradient] : wide)
+    EXPECT_GT(dot(gradient, narrow.at(name)) / (length(gradient) * length(narrow.at(name))), 0.97) << name;
+}
+
 // Logits of chosen rows: in any order, over several chunks, in every format the head may have.
 TEST(Head, LogitsOfChosenRows) {
   ModelConfig config = tiny_llama();
@@ -30,13 +55,14 @@ TEST(Head, LogitsOfChosenRows) {
   const TestBatch batch(config, 12, 23, 5, false);  // as above, in FP32
   ThreadPool pool(2);
   TestModel source(config, "fp32", {1, 1, 0});
-  for (const char* name : {"fp32", "bf16", "fp8"}) {
+  for (const char* name : {"fp32", "bf16", "fp8", "fp8 rows"}) {
     SCOPED_TRACE(name);
-    const Recipe recipe = std::string(name) == "fp8"
-                              ? parse_recipe(
-                                    "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"current\"\n"
-                                    "[layers]\nkeep_high = [\"embed\", \"norm\"]\n",
-                                    "fp8.toml")
+    const bool fp8 = std::string(name).starts_with("fp8");
+    const Recipe recipe = fp8 ? parse_recipe("[gemm]\nformat = \"e4m3\"\ngranularity = \"" +
+                                                 std::string(std::string(name) == "fp8" ? "tensor" : "row") +
+                                                 "\"\n[gemm.scaling]\nkind = \"current\"\n"
+                                                 "[layers]\nkeep_high = [\"embed\", \"norm\"]\n",
+                                             "fp8.toml")
                               : load_recipe(name);
     Transformer model(config, recipe, Purpose::inference, pool);
     model.allocate({12, 23, 0});

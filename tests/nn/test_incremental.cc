@@ -74,7 +74,7 @@ TEST_P(Incremental, TokenByTokenAndInPiecesLikeTheReference) {
 INSTANTIATE_TEST_SUITE_P(Recipes, Incremental,
                          testing::Values(std::pair{"fp32", 2e-6}, std::pair{"bf16", 0.03},
                                          std::pair{"fp8-amax", 0.3}, std::pair{"fp8-mse", 0.3},
-                                         std::pair{"fp8-amax-fp16", 0.3}),
+                                         std::pair{"fp8-amax-fp16", 0.3}, std::pair{"fp8-row", 0.3}),
                          [](const auto& test) {
                            std::string name = test.param.first;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -97,10 +97,12 @@ TEST(Incremental, ASequenceDoesNotDependOnItsNeighbours) {
   const ModelConfig config = tiny_llama();
   const TestBatch batch(config, 3, 9);
   TestModel source(config, "fp32", {1, 1, 0});
-  Decoder three(source, "bf16", {3, 9, 9}), one(source, "bf16", {1, 9, 9});
-  const std::vector<float> all = three.feed(batch, 9, {4, 1});
-  const std::vector<float> last = one.feed(batch.part(2, 1), 9, {4, 1});
-  EXPECT_EQ(std::vector<float>(all.begin() + 2 * config.vocab_size, all.end()), last);
+  for (const char* recipe : {"bf16", "fp8-row"}) {  // in FP8, as each token has a scale of its own
+    Decoder three(source, recipe, {3, 9, 9}), one(source, recipe, {1, 9, 9});
+    const std::vector<float> all = three.feed(batch, 9, {4, 1});
+    const std::vector<float> last = one.feed(batch.part(2, 1), 9, {4, 1});
+    EXPECT_EQ(std::vector<float>(all.begin() + 2 * config.vocab_size, all.end()), last) << recipe;
+  }
 }
 
 TEST(Incremental, MoreThanTheCacheHoldsIsAnError) {

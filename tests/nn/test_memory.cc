@@ -7,7 +7,7 @@ namespace octavo {
 namespace {
 
 TEST(Memory, PlanIsAllocation) {
-  for (const char* recipe : {"fp32", "bf16", "fp8-amax"}) {
+  for (const char* recipe : {"fp32", "bf16", "fp8-amax", "fp8-row", "fp8-row-hp-wgrad"}) {
     for (const ModelConfig& config : {tiny_gpt2(), tiny_gpt2(false), tiny_llama(), tiny_llama(true)}) {
       for (const Purpose purpose : {Purpose::training, Purpose::inference}) {
         ThreadPool pool(2);
@@ -32,7 +32,8 @@ TEST(Memory, PlanIsAllocation) {
 
 // Codes are written at once where the scale is known, but a pass that records needs the values as well.
 TEST(Memory, ThePlanHasRoomForRecordingPasses) {
-  for (const char* recipe : {"fp8-amax", "fp8-cscale", "fp8-delayed", "fp8-mse", "fp8-amax-fp16"})
+  for (const char* recipe :
+       {"fp8-amax", "fp8-cscale", "fp8-delayed", "fp8-mse", "fp8-amax-fp16", "fp8-row", "fp8-row-hp-wgrad"})
     for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())})
       for (const Purpose purpose : {Purpose::training, Purpose::inference}) {
         ThreadPool pool(2);
@@ -65,7 +66,7 @@ TEST(Memory, TrainingHoldsFourFloatsAParameter) {
 
 TEST(Memory, InferenceKeepsMastersOnlyWhereTheyAreRead) {
   for (const ModelConfig& config : {tiny_gpt2(), tiny_llama()}) {
-    for (const char* recipe : {"fp32", "bf16", "fp8-amax"}) {
+    for (const char* recipe : {"fp32", "bf16", "fp8-amax", "fp8-row", "fp8-row-hp-wgrad"}) {
       ThreadPool pool(1);
       Transformer model(config, load_recipe(recipe), Purpose::inference, pool);
       model.allocate({1, 4, 8});

@@ -47,7 +47,8 @@ INSTANTIATE_TEST_SUITE_P(Recipes, RecipeGradients,
                          testing::Values(Bound{"bf16", 1e-3, 0.999}, Bound{"fp8-amax", 5e-3, 0.95},
                                          Bound{"fp8-amax-fnuz", 5e-3, 0.95}, Bound{"fp8-cscale", 5e-3, 0.95},
                                          Bound{"fp8-cscale:5", 5e-3, 0.95}, Bound{"fp8-delayed", 5e-3, 0.95},
-                                         Bound{"fp8-mse", 5e-3, 0.95}, Bound{"fp8-amax-fp16", 5e-3, 0.95}),
+                                         Bound{"fp8-mse", 5e-3, 0.95}, Bound{"fp8-amax-fp16", 5e-3, 0.95},
+                                         Bound{"fp8-row", 5e-3, 0.95}, Bound{"fp8-row-hp-wgrad", 5e-3, 0.95}),
                          [](const auto& test) {
                            std::string name = test.param.recipe;
                            std::replace_if(
@@ -64,7 +65,8 @@ TEST(InstructionSets, AgreeOnLossAndGradients) {
   // attention also rounds probabilities to BF16, which moves more FP8 codes; against FP32 its gradients are
   // as good as the others' (see above).
   for (const auto& [recipe, loss_bound, gradient_bound] :
-       {Tolerance{"fp32", 1e-6, 1e-5}, Tolerance{"bf16", 1e-3, 0.02}, Tolerance{"fp8-amax", 2e-3, 0.2}}) {
+       {Tolerance{"fp32", 1e-6, 1e-5}, Tolerance{"bf16", 1e-3, 0.02}, Tolerance{"fp8-amax", 2e-3, 0.2},
+        Tolerance{"fp8-row", 2e-3, 0.2}, Tolerance{"fp8-row-hp-wgrad", 2e-3, 0.2}}) {
     for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
       set_max_isa(Isa::scalar);
       double base = 0;

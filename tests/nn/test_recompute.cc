@@ -39,15 +39,21 @@ TEST_P(Recompute, GivesTheSameBitsInLessMemory) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Recipes, Recompute,
-                         testing::Values("fp32", "bf16", "fp8-amax", "fp8-cscale", "fp8-mse",
-                                         "fp8-amax-fp16"));
+                         testing::Values("fp32", "bf16", "fp8-amax", "fp8-cscale", "fp8-mse", "fp8-amax-fp16",
+                                         "fp8-row", "fp8-row-hp-wgrad"));
 
 // Codes made again need neither the history nor the random numbers once more: scale and seed are kept.
 TEST(Recompute, MakesCodesAgainForRecipesWithAMemory) {
   const char* const kRecipes[] = {
       "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"delayed\"\nwindow = 4\n",
       "[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\n[gemm.scaling]\nkind = \"current\"\n",
-      "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"constant\"\nexponent = 2\n"};
+      "[gemm]\nformat = \"e4m3\"\n[gemm.scaling]\nkind = \"constant\"\nexponent = 2\n",
+      "[gemm]\nformat = \"e4m3\"\nrounding = \"stochastic\"\ngranularity = \"row\"\n"
+      "[gemm.scaling]\nkind = \"current\"\npow2 = false\n",
+      "[gemm]\nformat = \"e4m3\"\nscaling = { kind = \"current\" }\n"
+      "[gemm.wgrad]\nformat = \"e5m2\"\nscaling = { kind = \"delayed\" }\n",
+      "[gemm.wgrad]\nformat = \"e4m3\"\nscaling = { kind = \"current\" }\n",
+      "[gemm]\nformat = \"fp32\"\n[gemm.output]\nformat = \"fp32\"\n[gemm.wgrad]\nformat = \"bf16\"\n"};
   for (const char* text : kRecipes)
     for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
       SCOPED_TRACE(text);
@@ -69,7 +75,7 @@ TEST(Recompute, MakesCodesAgainForRecipesWithAMemory) {
 
 // Not recomputed, but kept as well: the weights packed for the GEMMs.
 TEST(PackedWeights, ChangeNoBit) {
-  for (const char* recipe : {"fp32", "bf16", "fp8-amax"})
+  for (const char* recipe : {"fp32", "bf16", "fp8-amax", "fp8-row", "fp8-row-hp-wgrad"})
     for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
       SCOPED_TRACE(recipe);
       const TestBatch batch(config, 3, 45);

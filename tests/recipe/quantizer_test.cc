@@ -17,7 +17,7 @@ namespace {
 class Quantizer : public ::testing::Test {
  protected:
   static constexpr int64_t kRows = 5, kCols = 37;
-  Quantizer() : x_(kRows * kCols), codes_(kRows * kCols * 4), scales_(kRows, -1.0f) {
+  Quantizer() : x_(kRows * kCols), codes_(kRows * kCols * 4), scales_(kCols, -1.0f) {
     for (int64_t i = 0; i < kRows * kCols; ++i)
       x_[static_cast<size_t>(i)] =
           static_cast<float>(std::sin(0.7 * static_cast<double>(i)) * std::exp2(i % 11 - 5));
@@ -25,7 +25,7 @@ class Quantizer : public ::testing::Test {
 
   ConstMatrix x() const { return dense(x_.data(), Format::fp32, kRows, kCols); }
   ScaledTensor run(Scaler& scaler, Scaler::Slot slot, std::optional<float> known = std::nullopt,
-                   QuantizeStats* stats = nullptr) {
+                   QuantizeStats* stats = nullptr, bool by_column = false) {
     ScaledTensor out;
     out.codes = dense(codes_.data(), scaler.spec(slot).format, kRows, kCols);
     out.scales = scales_.data();
@@ -33,6 +33,7 @@ class Quantizer : public ::testing::Test {
     request.x = x();
     request.amax = known;
     request.stats = stats;
+    request.by_column = by_column;
     quantize_tensor(scaler, slot, request, out, pool_);
     return out;
   }
@@ -106,6 +107,26 @@ TEST_F(Quantizer, CurrentPerRow) {
     for (int64_t c = 0; c < kCols; ++c) expect_close(scale, r * kCols + c);
   }
   EXPECT_EQ(scales_[2], 1.0f);
+}
+
+TEST_F(Quantizer, CurrentPerColumn) {
+  Scaler scaler;
+  RoleSpec spec = e4m3(ScalingKind::current);
+  spec.granularity.kind = Granularity::row;
+  for (int64_t r = 0; r < kRows; ++r) x_[static_cast<size_t>(r * kCols + 2)] = 0;
+  EXPECT_TRUE(run(scaler, scaler.add("x", spec), std::nullopt, nullptr, true).by_column);
+  for (int64_t c = 0; c < kCols; ++c) {
+    float column = 0;
+    for (int64_t r = 0; r < kRows; ++r)
+      column = std::max(column, std::fabs(x_[static_cast<size_t>(r * kCols + c)]));
+    const float scale = scales_[static_cast<size_t>(c)];
+    EXPECT_EQ(scale, scale_from_amax(spec, column).value_or(1.0f)) << c;
+    for (int64_t r = 0; r < kRows; ++r) expect_close(scale, r * kCols + c);
+  }
+  EXPECT_EQ(scales_[2], 1.0f);
+  // A scale of the whole tensor runs neither way.
+  EXPECT_FALSE(
+      run(scaler, scaler.add("y", e4m3(ScalingKind::current)), std::nullopt, nullptr, true).by_column);
 }
 
 TEST_F(Quantizer, DelayedMeasuresInTheSamePass) {

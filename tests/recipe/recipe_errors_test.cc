@@ -220,10 +220,17 @@ TEST(Unsupported, NamesEachReasonOnce) {
               ::testing::Contains(
                   "gemm.fprop.input and gemm.fprop.weight: a GEMM multiplies fp32 with fp32 only, not "
                   "fp32 with bf16"));
+  EXPECT_THAT(reasons("gemm.wgrad.input.format = 'e4m3'"), IsEmpty());
   EXPECT_THAT(
-      reasons("gemm.wgrad.input.format = 'e4m3'"),
-      ::testing::Contains("gemm.fprop.input and gemm.wgrad.input: one tensor in two ways is not implemented "
-                          "yet, both must be the same"));
+      reasons("gemm.wgrad = { format = 'e4m3', granularity = 'row', scaling = { kind = 'current' } }"),
+      IsEmpty());
+  EXPECT_THAT(reasons("gemm.weight = { format = 'e4m3', granularity = 'row', scaling = { kind = 'mse' } }"),
+              ::testing::Contains("gemm.dgrad.weight: mse scaling per row is not implemented yet, only "
+                                  "current"));
+  EXPECT_THAT(reasons("gemm.weight = { format = 'e4m3', granularity = 'block:128x128', scaling = { kind = "
+                      "'current' } }"),
+              ::testing::Contains("gemm.fprop.weight: scales per block:128x128 are not implemented yet, only "
+                                  "per tensor or row"));
   // FP16 results are emulated in FP32 memory, and the recipe has to say that the rest is FP32.
   EXPECT_THAT(reasons("gemm.output.format = 'fp16'"),
               ::testing::Contains("attention.q: fp16 is not implemented yet, only fp32"));

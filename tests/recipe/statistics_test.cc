@@ -86,6 +86,20 @@ TEST(Statistics, RecordsAreValidJson) {
   EXPECT_NEAR(json["snr_db"].get<double>(), 30.0, 1e-9);
 }
 
+TEST(Statistics, ManyScalesAreTheLargestAndTheMiddleOne) {
+  TensorRecord record;
+  EXPECT_FALSE(nlohmann::json::parse(to_json(record)).contains("scales"));
+  const std::vector<float> scales{0.25f, 8.0f, 0.5f, 2.0f};
+  fill_record(record, {}, scales);
+  EXPECT_EQ(record.scale_exponent, 3);
+  EXPECT_EQ(record.median_scale_exponent, -1);
+  const auto json = nlohmann::json::parse(to_json(record));
+  EXPECT_EQ(json["scales"], 4);
+  EXPECT_EQ(json["scale_exponent"], 3);
+  EXPECT_EQ(json["median_scale_exponent"], -1);
+  EXPECT_EQ(json["underflow"], 0);
+}
+
 TEST(Statistics, TheExponentHistogramIsTrimmedAndKeepsEveryCount) {
   QuantizeStats stats;
   TensorRecord record;

@@ -92,7 +92,8 @@ TEST_F(Resume, KilledRunsEndWithTheSameBytes) {
   for (const auto& [short_name, family, threads] :
        {Case{"fp8-amax", "llama", 1}, Case{"bf16", "gpt2", 2}, Case{"fp8-amax", "gpt2", 2},
         Case{"fp8-delayed", "llama", 2}, Case{"fp8-cscale:4", "gpt2", 1}, Case{"fp8-mse", "gpt2", 2},
-        Case{"fp8-amax-fp16", "llama", 1}, Case{"dynamic.toml", "llama", 1}}) {
+        Case{"fp8-amax-fp16", "llama", 1}, Case{"dynamic.toml", "llama", 1}, Case{"fp8-row", "gpt2", 2},
+        Case{"fp8-row-hp-wgrad", "llama", 1}}) {
     SCOPED_TRACE(std::string(short_name) + " " + family);
     const std::string recipe =
         std::string(short_name).ends_with(".toml") ? at(short_name) : std::string(short_name);

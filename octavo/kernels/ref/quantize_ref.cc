@@ -30,17 +30,24 @@ uint32_t amax_ref(ConstRow x, int64_t cols) {
   return amax;
 }
 
+void column_amax_ref(ConstRow x, int64_t rows, int64_t stride, float* largest, int64_t cols) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c)
+      largest[c] =
+          float_from_bits(std::max(magnitude_bits(largest[c]), magnitude_bits(get(x, r * stride + c))));
+}
+
 uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid) {
   const FormatSpec s = spec_of(grid);
   const Rounding rounding = static_cast<Rounding>(row.rounding);
   const Rng rng(row.seed);
   uint32_t amax = 0;
   for (int64_t i = 0; i < row.cols; ++i) {
-    const float x = get(row.x, i);
+    const float x = get(row.x, i), scale = row.column_scales ? row.column_scales[i] : row.scale;
     amax = std::max(amax, magnitude_bits(x));
     const uint32_t random =
         rounding == Rounding::stochastic ? rng.words(row.first_index + static_cast<uint64_t>(i))[0] : 0;
-    row.codes[i] = static_cast<uint8_t>(encode(s, x / row.scale, rounding, Overflow::inf, random));
+    row.codes[i] = static_cast<uint8_t>(encode(s, x / scale, rounding, Overflow::inf, random));
   }
   return amax;
 }

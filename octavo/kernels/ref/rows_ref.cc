@@ -6,6 +6,7 @@ namespace octavo {
 const RowKernels kRowKernelsRef = {
     .name = "ref",
     .amax = amax_ref,
+    .column_amax = column_amax_ref,
     .quantize = quantize_ref,
     .convert = convert_ref,
     .dequantize = dequantize_ref,

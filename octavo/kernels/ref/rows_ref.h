@@ -30,6 +30,7 @@ inline float put(Row row, int64_t i, double value) {
 inline uint32_t magnitude_bits(float x) { return float_bits(x) & 0x7fffffff; }
 
 uint32_t amax_ref(ConstRow x, int64_t cols);
+void column_amax_ref(ConstRow x, int64_t rows, int64_t stride, float* largest, int64_t cols);
 uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid);
 uint32_t convert_ref(ConstRow x, Row y, int64_t cols);
 void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);

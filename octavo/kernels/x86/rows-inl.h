@@ -16,6 +16,7 @@ constexpr RowKernels row_kernels(const char* name) {
   return {
       .name = name,
       .amax = amax,
+      .column_amax = column_amax,
       .quantize = quantize,
       .convert = convert,
       .dequantize = dequantize,

@@ -66,3 +66,9 @@ struct JoinLargest {
 
 /// Largest magnitude of the used lanes into acc. `a` has anything in the unused ones.
 OCTAVO_SIMD void track(U32& acc, F32 a, auto lanes) { acc = max(acc, magnitude(used_or(a, zero(), lanes))); }
+
+/// A number of vectors, as a type.
+template <int kNumber>
+struct Vectors {
+  static constexpr int kCount = kNumber;
+};

@@ -9,6 +9,22 @@ uint32_t amax(ConstRow x, int64_t cols) {
       JoinLargest{}));
 }
 
+void column_amax(ConstRow x, int64_t rows, int64_t stride, float* out, int64_t cols) {
+  const auto strip = [&](int64_t c, auto lanes, auto count) OCTAVO_LAMBDA {
+    constexpr int kVectors = decltype(count)::kCount;
+    U32 most[kVectors];
+    for (int v = 0; v < kVectors; ++v) most[v] = magnitude(load(out + c + v * kLanes, lanes));
+    for (int64_t r = 0; r < rows; ++r)
+      for (int v = 0; v < kVectors; ++v)
+        most[v] = max(most[v], magnitude(load(x, r * stride + c + v * kLanes, lanes)));
+    for (int v = 0; v < kVectors; ++v) store(out + c + v * kLanes, from_bits(most[v]), lanes);
+  };
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= cols; c += 4 * kLanes) strip(c, All{}, Vectors<4>{});
+  for (; c + kLanes <= cols; c += kLanes) strip(c, All{}, Vectors<1>{});
+  if (c < cols) strip(c, First(cols - c), Vectors<1>{});
+}
+
 /// Sign, NaN and overflow around a rounded magnitude.
 template <bool kNegativeZero>
 OCTAVO_SIMD U32 finish_code(U32 code, F32 v, const CodeGrid& g) {
@@ -105,7 +121,7 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
     const auto code = [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
       const F32 value = load(x + i, lanes);
       amax = max(amax, magnitude(value));
-      return encode(divide(value), i);
+      return encode(divide(value, i, lanes), i);
     };
     int64_t done = 0;
     const bool stream = row.stream && reinterpret_cast<uintptr_t>(codes) % (4 * kLanes) == 0;
@@ -123,14 +139,17 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
     });
     return largest(amax);
   };
-  const auto multiply = [&](F32 v) OCTAVO_LAMBDA { return v * inverse; };
-  const auto divide = [&](F32 v) OCTAVO_LAMBDA { return v / scale; };
+  const float* const column_scales = row.column_scales;
+  const auto multiply = [&](F32 v, int64_t, auto) OCTAVO_LAMBDA { return v * inverse; };
+  const auto divide = [&](F32 v, int64_t, auto) OCTAVO_LAMBDA { return v / scale; };
+  const auto divide_each = [&](F32 v, int64_t i, auto lanes)
+                               OCTAVO_LAMBDA { return v / load(column_scales + i, lanes); };
   if (row.x.bf16) {
     const uint16_t* x = static_cast<const uint16_t*>(row.x.data);
-    return power ? pass(x, multiply) : pass(x, divide);
+    return column_scales ? pass(x, divide_each) : power ? pass(x, multiply) : pass(x, divide);
   }
   const float* x = static_cast<const float*>(row.x.data);
-  return power ? pass(x, multiply) : pass(x, divide);
+  return column_scales ? pass(x, divide_each) : power ? pass(x, multiply) : pass(x, divide);
 }
 
 template <int kMantissaBits, bool kNegativeZero>

@@ -85,7 +85,8 @@ bool quantizes_bf16(const QuantizeRow& row, const CodeGrid& g) {
   // large that infinity, whose exponent is 128, would come below the largest number.
   const bool power =
       (scale_bits & 0x807fffff) == 0 && scale_bits >= (27u << 23) && scale_bits <= (227u << 23);
-  return row.x.bf16 && power && row.rounding == 0 && g.overflow_code == g.max_code && g.has_negative_zero;
+  return row.x.bf16 && power && !row.column_scales && row.rounding == 0 && g.overflow_code == g.max_code &&
+         g.has_negative_zero;
 }
 
 uint32_t quantize_bf16(const QuantizeRow& row, const CodeGrid& g) {

@@ -45,11 +45,6 @@ void accumulate(ConstRow x, float* sum, int64_t cols) {
                   OCTAVO_LAMBDA { store(sum + i, load(sum + i, lanes) + load(x, i, lanes), lanes); });
 }
 
-template <int kNumber>
-struct Vectors {
-  static constexpr int kCount = kNumber;
-};
-
 /// Down the rows with one strip of columns in registers; every 256 rows go to a second accumulator, so that
 /// rounding errors grow with hundreds of additions and not with thousands.
 void column_sum(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols) {
