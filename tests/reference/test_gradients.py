@@ -137,17 +137,25 @@ def emulated_gradients(directory, tokens, targets, uses):
 ROWS = {"fprop x": "row", "fprop w": "row", "dgrad dy": "row", "dgrad w": "row", "wgrad dy": "row", "wgrad x": "row"}
 
 
-# All else in FP32, so that only sums in another order are left; now and then one puts a code on the other side of a tie.
-@pytest.mark.parametrize("recipe,uses", [
-    ("fp8-row", ROWS),
-    ("fp8-row-hp-wgrad", {**ROWS, "dgrad w": "tensor", "wgrad dy": "bf16", "wgrad x": "bf16"}),
-])
-def test_scales_by_use_like_an_emulation(created, tmp_path, recipe, uses):
+HIGH = {**ROWS, "dgrad w": "tensor", "wgrad dy": "bf16", "wgrad x": "bf16"}
+
+
+# All else in FP32, so that only the order of sums is left. Where no code falls on the other side of a tie for it, the gradients agree to
+# 1e-6; one that does moves others after it, to 0.03 in these models. The emulation of the other recipe is 0.06 to 0.1 away, and one scale
+# for each tensor 0.1 to 0.3.
+@pytest.mark.parametrize("recipe,uses,other", [("fp8-row", ROWS, HIGH), ("fp8-row-hp-wgrad", HIGH, ROWS)], ids=["row", "hp-wgrad"])
+def test_scales_by_use_like_an_emulation(created, tmp_path, recipe, uses, other):
     file = tmp_path / f"{recipe}.toml"
     file.write_text((common.ROOT / "recipes" / f"{recipe}.toml").read_text() + '\n[gemm.output]\nformat = "fp32"\n')
     ids = np.random.default_rng(6).integers(0, created_models.VOCABULARY, 1000)
     data = common.write_tokens(tmp_path / "random.bin", ids)
     loss, ours, tokens, targets = octavo_gradients(created, data, file, tmp_path, 64)
     expected, theirs = emulated_gradients(created, tokens, targets, uses)
-    assert loss == pytest.approx(expected, rel=1e-4)
-    compare(ours, theirs, relative_error, lambda value: value <= 0.02)
+    assert loss == pytest.approx(expected, rel=3e-4)
+    compare(ours, theirs, relative_error, lambda value: value <= 0.06)
+
+    def whole_error(gradients):
+        return relative_error(*(torch.cat([g[name].double().reshape(-1) for name in gradients]) for g in (ours, gradients)))
+
+    assert whole_error(theirs) <= 0.04
+    assert whole_error(emulated_gradients(created, tokens, targets, other)[1]) >= 0.05
