@@ -294,7 +294,7 @@ def draw_constants(out, files):
         points = sorted((int(r.split(":")[1]), *relative[r]) for r in relative if r.startswith("fp8-cscale:"))
         curves[model] = (points, relative["fp8-amax"])
     constants = [c for points, _ in curves.values() for c, _, _ in points]
-    x_range = (min(constants) - 0.5, max(constants) + 1.8)
+    x_range = (min(constants) - 0.5, max(constants) + 2.6)
     panels = [("mean accuracy over tasks, per cent of BF16", (80, 104), (80, 85, 90, 95, 100), kept_score, 1, "{}"),
               ("perplexity over BF16, per cent more", (-1, 12), (0, 2, 4, 6, 8, 10), kept_perplexity, 2, "{:+}")]
     for n, (title, y_range, ticks, limit, column, form) in enumerate(panels):
@@ -302,7 +302,7 @@ def draw_constants(out, files):
         panel = Panel(svg, (60, top, 480, 160), x_range, y_range)
         svg.text(60, top - 12, title, weight="bold")
         panel.y_ticks(ticks, form)
-        panel.curve([(x_range[0], limit), (x_range[1] - 1.2, limit)], TEXT)
+        panel.curve([(x_range[0], limit), (x_range[1] - 2, limit)], TEXT)
         clip = lambda y: min(max(y, y_range[0]), y_range[1])
         for i, (model, (points, amax)) in enumerate(curves.items()):
             line = [(p[0], clip(p[column])) for p in points]
