@@ -33,6 +33,7 @@ void add_inspect(CLI::App& app) {
       "  octavo inspect runs/a\n"
       "  octavo inspect runs/a/final\n"
       "  octavo inspect model.safetensors --json\n"
+      "  octavo inspect SmolLM2-135M.gguf\n"
       "  octavo inspect data/book/train_000000.octok");
   c->callback([o] { run(*o); });
 }

@@ -12,6 +12,7 @@
 #include "octavo/base/quote_name.h"
 #include "octavo/data/dataset.h"
 #include "octavo/data/token_source.h"
+#include "octavo/io/gguf.h"
 #include "octavo/io/checkpoint_dir.h"
 #include "octavo/io/json_file.h"
 #include "octavo/io/llama2c.h"
@@ -69,6 +70,39 @@ Inspection inspect_llama2c(const Llama2cModel& model, const std::string& path) {
     values.resize(static_cast<size_t>(tensor.elements()));
     model.read(tensor, values);
     out.tensors.push_back(tensor_facts(tensor.name, path, tensor.shape, values));
+  }
+  return out;
+}
+
+/// Tensors as they are named and stored in the file; the figures are of their values in FP32.
+Inspection inspect_gguf(const std::string& path) {
+  Inspection out{path, "GGUF file", {}, {}};
+  const GgufFile file(path);
+  add(out, "version", static_cast<int64_t>(file.version()));
+  const std::string architecture(file.find_string("general.architecture").value_or("not said"));
+  add(out, "architecture", architecture);
+  for (const auto& [key, name] : {std::pair{"name", "general.name"}, {"license", "general.license"}})
+    if (const auto value = file.find_string(name)) add(out, key, std::string(*value));
+  for (const auto& [key, name] : {std::pair{"layers", ".block_count"},
+                                  {"width", ".embedding_length"},
+                                  {"heads", ".attention.head_count"},
+                                  {"key/value heads", ".attention.head_count_kv"},
+                                  {"context", ".context_length"}})
+    if (const auto value = file.find_int(architecture + name)) add(out, key, *value);
+  if (const auto kind = file.find_string("tokenizer.ggml.model")) {
+    const auto pre = file.find_string("tokenizer.ggml.pre");
+    add(out, "tokenizer", pre ? fmt::format("{} ({})", *kind, *pre) : std::string(*kind));
+  }
+  if (const auto tokens = file.find_strings("tokenizer.ggml.tokens"))
+    add(out, "vocabulary", static_cast<int64_t>(tokens->size()));
+  std::vector<float> values;
+  for (const GgufTensor& tensor : file.tensors()) {
+    values.resize(tensor.elements());
+    decode_gguf(*tensor.encoding, tensor.data.data(), tensor.elements(), values.data());
+    TensorFacts facts = tensor_facts(tensor.name, path, tensor.shape, values);
+    facts.dtype = tensor.encoding->name;
+    facts.bytes = tensor.data.size();
+    out.tensors.push_back(std::move(facts));
   }
   return out;
 }
@@ -258,16 +292,16 @@ Inspection inspect(const std::string& path) {
   if (fs::is_directory(path, ignored)) return inspect_directory(path);
   const std::string extension = fs::path(path).extension().string();
   if (extension == ".safetensors") return inspect_safetensors(path);
-  bool tokens = false;
+  bool tokens = false, gguf = false;
   {
     const MappedFile file(path);
-    if (starts_with(file.bytes(), "GGUF"))
-      fail_unsupported(fmt::format("'{}' is a GGUF file, which octavo inspect does not read", path));
+    gguf = starts_with(file.bytes(), "GGUF");
     tokens = starts_with(file.bytes(), "OCTOKEN\n");
   }
+  if (gguf) return inspect_gguf(path);
   if (tokens || extension == ".octok") return inspect_shard(path);
   if (extension == ".bin") return inspect_bin(path);
-  fail_data(fmt::format("{} is none of: .safetensors, token shard (.octok, .bin), llama2.c model (.bin)",
+  fail_data(fmt::format("{} is none of: .safetensors, GGUF, token shard (.octok, .bin), llama2.c model (.bin)",
                         quote_name(path)));
 }
 

@@ -42,14 +42,14 @@ struct Fact {
 };
 
 struct Inspection {
-  std::string path, kind;  ///< kind: "checkpoint", "model", "safetensors", "llama2.c model", "token shard",
+  std::string path, kind;  ///< kind: "checkpoint", "model", "safetensors", "GGUF file", "llama2.c model", "token shard",
                            ///< "data set", "run"
   std::vector<Fact> facts;
   std::vector<TensorFacts> tensors;  ///< in the order of the files
 };
 
 /// Looks at `path`. Throws bad_data naming the file and, where there is one, the tensor, for what is damaged
-/// or is none of the above; unsupported for formats octavo knows by name and does not read (GGUF).
+/// or is none of the above; unsupported for GGUF files in encodings that are not read.
 Inspection inspect(const std::string& path);
 
 /// Figures of a tensor in one pass over its elements. `scale`: the tensor that holds its scale, or nullptr.

@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/run_octavo.h"
+#include "io/gguf_builder.h"
 #include "lab/lab_testing.h"
 #include "octavo/data/shard.h"
+#include "octavo/io/gguf.h"
 #include "octavo/io/safetensors_writer.h"
 #include "octavo/numerics/bf16.h"
 
@@ -144,7 +146,7 @@ TEST_F(InspectFile, ErrorsNameFileAndTensor) {
   spill(directory / "a.txt", "text");
   expect_error([&] { inspect(directory / "a.txt"); }, ExitCode::bad_data, {"a.txt", ".safetensors"});
   spill(directory / "a.gguf", std::string("GGUF\3\0\0\0", 8));
-  expect_error([&] { inspect(directory / "a.gguf"); }, ExitCode::unsupported, {"a.gguf", "GGUF"});
+  expect_error([&] { inspect(directory / "a.gguf"); }, ExitCode::bad_data, {"a.gguf"});
 }
 
 TEST_F(InspectFile, Shards) {
@@ -172,6 +174,27 @@ TEST(Sparkline, BarsByShare) {
   EXPECT_EQ(sparkline({0, 1, 4, 8}), " ▂▅█");
   EXPECT_EQ(sparkline({0, 0}), "  ");
   EXPECT_EQ(sparkline({}), "");
+}
+
+TEST(Inspect, GgufFile) {
+  const TemporaryDirectory directory;
+  const GgufBuilder builder = small_llama();
+  spill(directory / "m.gguf", builder.bytes());
+  const Inspection found = inspect(directory / "m.gguf");
+  EXPECT_EQ(found.kind, "GGUF file");
+  const std::string text = to_text(found);
+  EXPECT_NE(text.find("llama"), std::string::npos) << text;
+  const GgufFile file(directory / "m.gguf");
+  ASSERT_EQ(found.tensors.size(), file.tensors().size());
+  for (size_t t = 0; t < found.tensors.size(); ++t) {
+    const GgufTensor& tensor = file.tensors()[t];
+    std::vector<float> values(tensor.elements());
+    decode_gguf(*tensor.encoding, tensor.data.data(), tensor.elements(), values.data());
+    EXPECT_EQ(found.tensors[t].name, tensor.name);
+    EXPECT_EQ(found.tensors[t].dtype, tensor.encoding->name);
+    EXPECT_EQ(found.tensors[t].bytes, tensor.data.size());
+    EXPECT_EQ(found.tensors[t].max, double{*std::max_element(values.begin(), values.end())}) << tensor.name;
+  }
 }
 
 }  // namespace
