@@ -12,6 +12,7 @@ void add_generate(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_import(CLI::App& app);
 void add_export(CLI::App& app);
+void add_quantize(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_gradients(CLI::App& app);
 void add_logits(CLI::App& app);

@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "eval.h"
+#include "eval_record.h"
 #include "octavo/base/error.h"
 #include "octavo/data/corpus.h"
 #include "octavo/data/dataset.h"
@@ -63,15 +64,19 @@ void evaluate_data(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   limits.seq = o.seq_len > 0 ? o.seq_len : std::min<int64_t>(config.context, 1024);
   if (limits.seq > config.context)
     fail_usage(fmt::format("--seq-len {} is more than the model's context {}", limits.seq, config.context));
-  LoadedModel loaded = load_model(o.model, o.recipe, limits, !is_tokens(o.data), pool);
+  EvalRecorder recorder(o.record, o.recipe);
+  LoadedModel loaded = load_model(o.model, o.recipe, limits, !is_tokens(o.data), pool, recorder.weights());
   std::unique_ptr<TemporaryShard> text;
   if (!is_tokens(o.data)) text = std::make_unique<TemporaryShard>(o.data, o.field, *loaded.tokenizer);
   const std::unique_ptr<TokenSource> tokens = open_evaluation_data(text ? text->path() : o.data);
   tokens->require_vocabulary(config.vocab_size);
   const SampleLoader samples(*tokens, limits.seq, 0, false);
   Progress progress("eval", "sequences");
-  const LossSum sum = evaluate_loss(*loaded.model, samples, limits.batch, o.batches, watched(progress));
+  recorder.begin(*loaded.model);
+  const LossSum sum =
+      evaluate_loss(*loaded.model, samples, limits.batch, o.batches, recorder.counting(watched(progress)));
   progress.finish();
+  recorder.finish();
   const double loss = sum.loss / static_cast<double>(sum.tokens);
   // Of examples only a part is scored, so its bytes are unknown.
   const double bytes_per_token =
@@ -88,19 +93,28 @@ void evaluate_data(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   fmt::print("tokens         {}\n", sum.tokens);
 }
 
-void run(const EvalOptions& o) {
+void run(EvalOptions o) {
   if (o.data.empty() && o.text.empty() && o.tasks.empty())
     fail_usage("nothing to evaluate on: give --data, --text or --tasks");
   ThreadPool pool(o.threads);
   EvalJson j;
+  o.recipe_b = recipe_for(o.model_b.empty() ? o.model : o.model_b, o.recipe);
+  o.recipe = recipe_for(o.model, o.recipe);
   if (!o.compare.empty() || !o.model_b.empty()) {
+    if (!o.record.empty()) fail_usage("--record is for one model in one recipe, not for a comparison");
     evaluate_pair(o, pool, j);
   } else {
     j["model"] = o.model;
     j["recipe"] = o.recipe;
-    if (!o.data.empty()) evaluate_data(o, pool, j);
-    if (!o.tasks.empty()) evaluate_tasks(o, pool, j);
-    if (!o.text.empty()) evaluate_text(o, pool, j);
+    // What runs first is recorded.
+    const auto once = [&](const EvalOptions& all) {
+      EvalOptions mine = all;
+      o.record.clear();
+      return mine;
+    };
+    if (!o.data.empty()) evaluate_data(once(o), pool, j);
+    if (!o.tasks.empty()) evaluate_tasks(once(o), pool, j);
+    if (!o.text.empty()) evaluate_text(once(o), pool, j);
   }
   if (o.json) fmt::print("{}\n", j.dump());
 }
@@ -118,7 +132,8 @@ void add_eval(CLI::App& app) {
   auto o = std::make_shared<EvalOptions>();
   CLI::App* c = app.add_subcommand("eval", "Loss and perplexity of a model, zero-shot tasks, comparisons");
   c->add_option("-m,--model", o->model, "Model directory, run directory or checkpoint")->required();
-  c->add_option("--recipe", o->recipe, "Numbers to compute in")->capture_default_str();
+  c->add_option("--recipe", o->recipe,
+                "Numbers to compute in (default: the recipe.toml of a quantized model, else bf16)");
   c->add_option(
       "--data", o->data,
       "Data set directory (its validation split), token shard, text or .jsonl file: loss and perplexity");
@@ -134,6 +149,9 @@ void add_eval(CLI::App& app) {
   c->add_option("--shots", o->shots, "mmlu: solved questions before each question, 0 to 5")
       ->capture_default_str();
   c->add_option("--log-items", o->log_items, "File for one JSON line an item: prompt and log-likelihoods");
+  c->add_option(
+      "--record", o->record,
+      "Directory for the scales, underflow and SNR of every tensor in the first passes, for octavo report");
   c->add_option("--compare", o->compare, "Two recipes, a and b, to compare on --tasks and --text")
       ->expected(2);
   c->add_option("--model-b", o->model_b, "Another model for b (default: --model)");
@@ -157,6 +175,8 @@ void add_eval(CLI::App& app) {
       "  octavo eval --model runs/a --data other.txt --recipe fp8-amax --json\n"
       "  octavo eval --model runs/a --text wiki.test.raw --stride 512\n"
       "  octavo eval --model runs/a --tasks hellaswag,piqa --task-data tasks --limit 200\n"
+      "  octavo eval --model runs/a --text wiki.test.raw --recipe fp8-amax --record scales; octavo report "
+      "scales\n"
       "  octavo eval --model runs/a --compare bf16 fp8-amax --tasks hellaswag --task-data tasks --text "
       "wiki.test.raw");
   c->callback([o] { run(*o); });

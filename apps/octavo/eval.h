@@ -16,12 +16,12 @@
 namespace octavo {
 
 struct EvalOptions {
-  std::string model, model_b, recipe = "bf16";
-  std::vector<std::string> compare;  ///< none, or two recipes
+  std::string model, model_b, recipe, recipe_b;  ///< recipes: of each model, once they are known
+  std::vector<std::string> compare;              ///< none, or two recipes
   std::string data, field = "text";
   std::string text;
   std::vector<std::string> tasks;
-  std::string task_data, log_items;
+  std::string task_data, log_items, record;
   int64_t seq_len = 0, stride = 0, batch = 0, batches = 0;
   int64_t limit = 0, shots = 5, resamples = 2000;
   uint64_t seed = 0;

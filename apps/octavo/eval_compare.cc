@@ -148,7 +148,7 @@ void evaluate_pair(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   if (!o.data.empty() || !o.log_items.empty())
     fail_usage("a comparison takes --tasks and --text, not --data or --log-items");
   const Side a{o.model, o.compare.empty() ? o.recipe : o.compare[0]};
-  const Side b{o.model_b.empty() ? o.model : o.model_b, o.compare.empty() ? o.recipe : o.compare[1]};
+  const Side b{o.model_b.empty() ? o.model : o.model_b, o.compare.empty() ? o.recipe_b : o.compare[1]};
   const auto side = [](const Side& s) { return EvalJson{{"model", s.model}, {"recipe", s.recipe}}; };
   j["a"] = side(a);
   j["b"] = side(b);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "eval.h"
+#include "eval_record.h"
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/infer/model.h"
@@ -39,15 +40,20 @@ TaskRun run_tasks(const EvalOptions& o, const std::string& model, const std::str
     tokenized.push_back(tokenize_task(task, *tokenizer, context));
     longest = std::max(longest, tokenized.back().longest);
   }
-  const LoadedModel loaded = load_model(model, recipe, {o.sequences_a_pass(), longest}, true, pool);
+  EvalRecorder recorder(o.record, recipe);
+  const LoadedModel loaded =
+      load_model(model, recipe, {o.sequences_a_pass(), longest}, true, pool, recorder.weights());
+  recorder.begin(*loaded.model);
   TaskRun run{model, recipe, {}, 0};
   Stopwatch watch;
   for (size_t t = 0; t < tasks.size(); ++t) {
     Progress progress(fmt::format("{} in {}", tasks[t].name, recipe), "choices");
-    run.scores.push_back(score_task(*loaded.model, tasks[t], tokenized[t], watched(progress)));
+    run.scores.push_back(
+        score_task(*loaded.model, tasks[t], tokenized[t], recorder.counting(watched(progress))));
     progress.finish();
   }
   run.seconds = watch.seconds();
+  recorder.finish();
   return run;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "eval.h"
+#include "eval_record.h"
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/infer/model.h"
@@ -31,11 +32,16 @@ void evaluate_text(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   const std::string directory = model_directory(o.model);
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(directory);
   const TextRun run = open_text(o, *tokenizer, read_hf_config(directory).context);
-  const LoadedModel loaded = load_model(o.model, o.recipe, {o.windows_a_pass(), run.length}, true, pool);
+  EvalRecorder recorder(o.record, o.recipe);
+  const LoadedModel loaded =
+      load_model(o.model, o.recipe, {o.windows_a_pass(), run.length}, true, pool, recorder.weights());
+  recorder.begin(*loaded.model);
   Progress progress(fmt::format("{} in {}", o.text, o.recipe), "windows");
   double loss = 0;
-  for (const Score& s : score(*loaded.model, run.windows, watched(progress))) loss -= s.log_likelihood;
+  for (const Score& s : score(*loaded.model, run.windows, recorder.counting(watched(progress))))
+    loss -= s.log_likelihood;
   progress.finish();
+  recorder.finish();
   const TextFigures f = text_figures(run.text, loss, run.scored);
   EvalJson& own = j["text"];
   own["file"] = o.text;

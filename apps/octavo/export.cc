@@ -6,12 +6,12 @@
 #include <memory>
 
 #include "command.h"
+#include "export.h"
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/data/tokenizer.h"
 #include "octavo/infer/model.h"
 #include "octavo/io/checkpoint_dir.h"
-#include "octavo/io/fp8_export.h"
 #include "octavo/recipe/recipe_file.h"
 #include "terminal.h"
 
@@ -28,16 +28,6 @@ const std::map<std::string, ExportFormat> kFormats{{"compressed-tensors", Export
                                                    {"fp8-block", ExportFormat::fp8_block},
                                                    {"bf16", ExportFormat::bf16}};
 
-std::string describe(const Quantization& q) {
-  const char* scales = q.weights.kind == Granularity::tensor ? "one scale a tensor"
-                       : q.weights.kind == Granularity::row  ? "one scale an output channel"
-                                                             : "one scale for 128 x 128 weights";
-  const char* inputs = q.inputs == Quantization::Inputs::unquantized ? "not quantized"
-                       : q.inputs == Quantization::Inputs::dynamic   ? "quantized by the reader as it runs"
-                                                                     : "quantized with a stored scale";
-  return fmt::format("{}, inputs {}", scales, inputs);
-}
-
 void run(const Options& o) {
   ExportOptions options;
   options.format = kFormats.at(o.format);
@@ -46,17 +36,8 @@ void run(const Options& o) {
       fail_usage(fmt::format("--granularity is for compressed-tensors; {} has its own", o.format));
     options.granularity = o.granularity == "channel" ? Granularity::row : Granularity::tensor;
   }
-  const std::string source = model_directory(o.model);
-  ThreadPool pool(o.threads);
-  AtomicDirectory target(o.out);
-  const ExportSummary summary = export_model(source, target.path(), load_recipe(o.recipe), options, pool);
-  try {
-    for (const std::string& file : tokenizer_files(source))
-      write_file_atomic((fs::path(target.path()) / fs::path(file).filename()).string(), read_file(file));
-  } catch (const Error& error) {
-    message(fmt::format("no tokenizer goes along: {}", error.what()));
-  }
-  target.commit({{"kind", "model"}});
+  const ExportSummary summary =
+      export_directory(o.model, o.out, load_recipe(o.recipe), options, false, o.threads);
   if (summary.quantization)
     fmt::print("{} matrices in F8_E4M3 ({}), {} tensors in BF16, {:.1f} MB: {}\n", summary.quantized,
                describe(*summary.quantization), summary.kept, static_cast<double>(summary.bytes) / 1e6,
@@ -67,6 +48,33 @@ void run(const Options& o) {
 }
 
 }  // namespace
+
+std::string describe(const Quantization& q) {
+  const char* scales = q.weights.kind == Granularity::tensor ? "one scale a tensor"
+                       : q.weights.kind == Granularity::row  ? "one scale an output channel"
+                                                             : "one scale for 128 x 128 weights";
+  const char* inputs = q.inputs == Quantization::Inputs::unquantized ? "not quantized"
+                       : q.inputs == Quantization::Inputs::dynamic   ? "quantized by the reader as it runs"
+                                                                     : "quantized with a stored scale";
+  return fmt::format("{}, inputs {}", scales, inputs);
+}
+
+ExportSummary export_directory(const std::string& model, const std::string& out, const Recipe& recipe,
+                               const ExportOptions& options, bool keep_recipe, int threads) {
+  const std::string source = model_directory(model);
+  ThreadPool pool(threads);
+  AtomicDirectory target(out);
+  const ExportSummary summary = export_model(source, target.path(), recipe, options, pool);
+  try {
+    for (const std::string& file : tokenizer_files(source))
+      write_file_atomic((fs::path(target.path()) / fs::path(file).filename()).string(), read_file(file));
+  } catch (const Error& error) {
+    message(fmt::format("no tokenizer goes along: {}", error.what()));
+  }
+  if (keep_recipe) write_file_atomic(target.path() + "/recipe.toml", to_toml(recipe));
+  target.commit({{"kind", "model"}});
+  return summary;
+}
 
 void add_export(CLI::App& app) {
   auto o = std::make_shared<Options>();

@@ -18,7 +18,7 @@ namespace octavo {
 namespace {
 
 struct Options {
-  std::string model, prompt, prompt_file, recipe = "bf16";
+  std::string model, prompt, prompt_file, recipe;
   GenerateOptions generate;
   int threads = 0;
   int64_t context = 0;
@@ -40,7 +40,7 @@ void run(Options& o) {
   Limits limits;
   limits.seq = 256;  // the prompt goes in pieces of this size
   limits.cache = o.context > 0 ? o.context : int64_t{1} << 14;
-  LoadedModel loaded = load_model(o.model, o.recipe, limits, true, pool);
+  LoadedModel loaded = load_model(o.model, recipe_for(o.model, o.recipe), limits, true, pool);
   const Tokenizer& tokenizer = *loaded.tokenizer;
 
   // A model that was trained with a token before each text wants it; without any prompt something has to come
@@ -111,7 +111,8 @@ void add_generate(CLI::App& app) {
   c->add_option("--seed", o->generate.sampler.seed, "Seed of the draws")->capture_default_str();
   c->add_flag("--greedy", o->greedy, "Same as --temperature 0");
   c->add_flag("--ignore-eos", o->ignore_eos, "Go on after an end-of-text token");
-  c->add_option("--recipe", o->recipe, "Numbers to compute in")->capture_default_str();
+  c->add_option("--recipe", o->recipe,
+                "Numbers to compute in (default: the recipe.toml of a quantized model, else bf16)");
   c->add_option("--context", o->context, "Rows of the key/value cache (default: the model's context)");
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print one JSON object instead of streaming");

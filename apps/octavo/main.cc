@@ -82,6 +82,7 @@ int run(int argc, char** argv) {
   add_eval(app);
   add_import(app);
   add_export(app);
+  add_quantize(app);
   add_tokenize(app);
   add_gradients(app);
   add_logits(app);

@@ -28,7 +28,7 @@ std::string model_directory(const std::string& directory) {
 }
 
 LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits,
-                       bool need_tokenizer, ThreadPool& pool) {
+                       bool need_tokenizer, ThreadPool& pool, std::vector<TensorRecord>* records) {
   const std::string path = model_directory(directory);
   const ModelConfig config = read_hf_config(path);
   LoadedModel loaded;
@@ -46,8 +46,16 @@ LoadedModel load_model(const std::string& directory, const std::string& recipe, 
   loaded.model = std::make_unique<Transformer>(config, load_recipe(recipe), Purpose::inference, pool);
   const WeightSource weights(path, config, loaded.model->parameters());
   loaded.model->allocate(limits);
+  loaded.model->pass().records = records;
   load_hf_weights(weights, *loaded.model);
+  loaded.model->pass().records = nullptr;
   return loaded;
+}
+
+std::string recipe_for(const std::string& directory, const std::string& asked) {
+  if (!asked.empty()) return asked;
+  const std::string kept = model_directory(directory) + "/recipe.toml";
+  return fs::exists(kept) ? kept : "bf16";
 }
 
 }  // namespace octavo

@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "octavo/data/tokenizer.h"
 #include "octavo/nn/transformer.h"
@@ -17,9 +18,14 @@ struct LoadedModel {
 
 /// Reads `directory` (Hugging Face layout: a model, a run's final/ or a checkpoint) in the numbers of
 /// `recipe`. limits.seq and limits.cache are cut to the model's context. A run directory stands for its
-/// final/. Throws bad_data when tokenizer and model disagree about the vocabulary.
+/// final/. `weights`, if any, gets a record of every weight that is quantized. Throws bad_data when tokenizer
+/// and model disagree about the vocabulary.
 LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits,
-                       bool need_tokenizer, ThreadPool& pool);
+                       bool need_tokenizer, ThreadPool& pool, std::vector<TensorRecord>* weights = nullptr);
+
+/// The recipe to run `directory` in: `asked` where it is not empty, else the recipe.toml that `octavo
+/// quantize` left beside the weights, else bf16.
+std::string recipe_for(const std::string& directory, const std::string& asked);
 
 /// The directory that holds the weights: `directory` itself, or its final/ when it is a run directory.
 std::string model_directory(const std::string& directory);

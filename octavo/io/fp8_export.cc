@@ -15,6 +15,7 @@
 #include "octavo/io/weight_source.h"
 #include "octavo/numerics/bf16.h"
 #include "octavo/recipe/quantizer.h"
+#include "octavo/recipe/statistics.h"
 
 namespace octavo {
 namespace {
@@ -63,12 +64,16 @@ class Exporter {
         weights_(source, config_, model_.parameters()) {
     if (options.format == ExportFormat::bf16) return;
     if (config_.family == Family::gpt2)
-      fail_unsupported(
-          fmt::format("{}: a gpt2 model can be exported in bf16 only: its matrices are stored transposed "
-                      "(Conv1D), and no FP8 convention "
-                      "that readers load covers them",
-                      source));
+      fail_unsupported(fmt::format(
+          "{}: a gpt2 model can be neither quantized nor exported in FP8, only exported in bf16 (octavo "
+          "export --format bf16), and evaluated in any recipe: its matrices are stored transposed "
+          "(Conv1D), and no FP8 convention "
+          "that readers load covers them",
+          source));
     plan(recipe, options);
+    if (!options.as_computed) return;
+    vectors_ = FileDtype::f32;
+    matrices_ = recipe.wide() == Format::fp32 ? FileDtype::f32 : FileDtype::bf16;
   }
 
   ExportSummary write(const std::string& directory) {
@@ -137,15 +142,25 @@ class Exporter {
 
   void declare(const Parameter& p, SafetensorsWriter& writer, ExportSummary& summary) {
     const auto found = quantized_.find(p.name);
+    summary.bytes_in_bf16 += 2 * static_cast<uint64_t>(p.size());
     if (found == quantized_.end()) {
-      writer.add(p.name, FileDtype::bf16, disk_shape(p));
+      writer.add(p.name, p.rows == 1 ? vectors_ : matrices_, disk_shape(p));
       ++summary.kept;
       return;
     }
     // Scales stand before codes in the file, so all weights are quantized once to know them and once more to
     // write.
-    quantize_weight(p);
+    QuantizeStats stats;
+    quantize_weight(p, &stats);
     found->second = scales_;
+    if (const double snr = snr_db(stats); snr < summary.worst_snr_db) {
+      summary.worst_snr_db = snr;
+      summary.worst_snr_tensor = p.name;
+    }
+    if (const double underflow = underflow_share(stats); underflow > summary.worst_underflow) {
+      summary.worst_underflow = underflow;
+      summary.worst_underflow_tensor = p.name;
+    }
     const std::string module = module_of(p.name);
     writer.add(p.name, FileDtype::f8_e4m3, disk_shape(p));
     const std::string scale = module + "." + std::string(quantization_->scale_name());
@@ -164,7 +179,7 @@ class Exporter {
       return std::as_bytes(std::span<const float>(&input_scale_, 1));
     const Parameter& p = *model_.parameters().find(declaration.name);
     if (quantized_.contains(p.name)) {
-      quantize_weight(p);
+      quantize_weight(p, nullptr);
       return std::as_bytes(std::span<const uint8_t>(codes_));
     }
     weights_.read(p, values_);
@@ -173,13 +188,14 @@ class Exporter {
       transpose(values_.data(), p.rows, p.cols, turned.data());
       values_.swap(turned);
     }
+    if (declaration.dtype == FileDtype::f32) return std::as_bytes(std::span<const float>(values_));
     narrow_.resize(values_.size());
     for (size_t i = 0; i < values_.size(); ++i) narrow_[i] = bf16_from_float(values_[i]);
     return std::as_bytes(std::span<const uint16_t>(narrow_));
   }
 
-  /// codes_ and scales_ of a weight.
-  void quantize_weight(const Parameter& p) {
+  /// codes_ and scales_ of a weight; `stats`: added to, or nullptr.
+  void quantize_weight(const Parameter& p, QuantizeStats* stats) {
     weights_.read(p, values_);
     if (!std::isfinite(amax(dense(values_.data(), Format::fp32, p.rows, p.cols), pool_)))
       fail_data(fmt::format("{}: {} holds a NaN or an infinity", config_.name, p.name));
@@ -194,6 +210,7 @@ class Exporter {
       for (int64_t c = 0; c < p.cols; c += cols, ++scale) {
         QuantizeRequest request;
         request.x = {values_.data() + r * p.cols + c, Format::fp32, rows, cols, p.cols};
+        request.stats = stats;
         ScaledTensor out;
         out.codes = {codes_.data() + r * p.cols + c, Format::e4m3, rows, cols, p.cols};
         out.scales = scale;
@@ -205,6 +222,7 @@ class Exporter {
   ModelConfig config_;
   Transformer model_;
   WeightSource weights_;
+  FileDtype vectors_ = FileDtype::bf16, matrices_ = FileDtype::bf16;  // of what is not quantized
   RoleSpec spec_;
   std::optional<Quantization> quantization_;
   float input_scale_ = 1;

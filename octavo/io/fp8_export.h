@@ -3,6 +3,7 @@
 // BF16.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,11 +24,17 @@ struct ExportOptions {
   ExportFormat format = ExportFormat::compressed_tensors;
   /// compressed_tensors: instead of the recipe's granularity.
   std::optional<Granularity> granularity = std::nullopt;
+  /// compressed_tensors: what is not quantized keeps the bits the recipe computes with (vectors F32, matrices
+  /// in its wide format), so that octavo gives the bits of the original. Else BF16.
+  bool as_computed = false;
 };
 
 struct ExportSummary {
   int64_t quantized = 0, kept = 0;  ///< tensors
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, bytes_in_bf16 = 0;
+  /// What the quantized weights lost: the worst of them.
+  double worst_snr_db = std::numeric_limits<double>::infinity(), worst_underflow = 0;
+  std::string worst_snr_tensor, worst_underflow_tensor;
   std::optional<Quantization> quantization;
 };
 

@@ -12,8 +12,8 @@
 #include "octavo/base/quote_name.h"
 #include "octavo/data/dataset.h"
 #include "octavo/data/token_source.h"
-#include "octavo/io/gguf.h"
 #include "octavo/io/checkpoint_dir.h"
+#include "octavo/io/gguf.h"
 #include "octavo/io/json_file.h"
 #include "octavo/io/llama2c.h"
 #include "octavo/io/tensor_directory.h"
@@ -301,8 +301,9 @@ Inspection inspect(const std::string& path) {
   if (gguf) return inspect_gguf(path);
   if (tokens || extension == ".octok") return inspect_shard(path);
   if (extension == ".bin") return inspect_bin(path);
-  fail_data(fmt::format("{} is none of: .safetensors, GGUF, token shard (.octok, .bin), llama2.c model (.bin)",
-                        quote_name(path)));
+  fail_data(
+      fmt::format("{} is none of: .safetensors, GGUF, token shard (.octok, .bin), llama2.c model (.bin)",
+                  quote_name(path)));
 }
 
 }  // namespace octavo

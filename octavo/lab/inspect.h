@@ -42,8 +42,8 @@ struct Fact {
 };
 
 struct Inspection {
-  std::string path, kind;  ///< kind: "checkpoint", "model", "safetensors", "GGUF file", "llama2.c model", "token shard",
-                           ///< "data set", "run"
+  std::string path, kind;  ///< kind: "checkpoint", "model", "safetensors", "GGUF file", "llama2.c model",
+                           ///< "token shard", "data set", "run"
   std::vector<Fact> facts;
   std::vector<TensorFacts> tensors;  ///< in the order of the files
 };

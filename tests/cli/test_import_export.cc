@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // import and export through the real program: what they make is a model, what they refuse leaves nothing
 // behind.
+#include <cmath>
+#include <cstring>
+
 #include "cli/run_octavo.h"
 #include "io/gguf_builder.h"
 
@@ -88,6 +91,69 @@ TEST_F(ImportExport, AnExportedModelIsAModelAgain) {
       {"export", "--model", at("model"), "--format", "bf16", "--granularity", "channel", "--out", at("out")},
       2, "--granularity is for compressed-tensors");
   refuse({"export", "--model", at("model"), "--recipe", "fp8-amax-fnuz", "--out", at("out")}, 3, "e4m3fnuz");
+}
+
+/// The same with weights as a model has them: no more than 1, with bits that FP8 and BF16 do not keep.
+std::string with_usual_weights() {
+  GgufBuilder b = with_tokenizer();
+  int n = 0;
+  for (GgufBuilder::Tensor& tensor : b.tensors)
+    for (size_t i = 0; i < tensor.data.size(); i += sizeof(float)) {
+      const float value = std::sin(static_cast<float>(++n) * 37.0f);
+      std::memcpy(tensor.data.data() + i, &value, sizeof(float));
+    }
+  return b.bytes();
+}
+
+TEST_F(ImportExport, AQuantizedModelGivesTheBitsOfItsRecipe) {
+  spill(at("m.gguf"), with_usual_weights());
+  succeed({"import", at("m.gguf"), "--out", at("model")});
+  spill(at("text"), "abcabba");
+  for (const std::string recipe : {"fp8-amax", "fp8-cscale:4", "fp8-mse", "fp8-row", "fp8-amax-fp16"}) {
+    const std::string out = at("q-" + recipe);
+    const CommandResult result =
+        succeed({"quantize", "--model", at("model"), "--recipe", recipe, "--out", out});
+    EXPECT_NE(result.out.find("7 matrices in F8_E4M3"), std::string::npos) << result.out;
+    EXPECT_NE(result.out.find("worst SNR"), std::string::npos) << result.out;
+    succeed({"logits", "--model", at("model"), "--recipe", recipe, "--file", at("text"), "--out", at("a")});
+    succeed(
+        {"logits", "--model", out, "--recipe", out + "/recipe.toml", "--file", at("text"), "--out", at("b")});
+    EXPECT_TRUE(slurp(at("a")) == slurp(at("b"))) << recipe;
+    // The recipe of the directory is what eval computes in unless told.
+    const std::vector<std::string> eval{"eval", "--model", out, "--text", at("text"), "--json"};
+    const CommandResult own = succeed(eval);
+    EXPECT_NE(own.out.find("/recipe.toml"), std::string::npos) << own.out;
+    std::vector<std::string> high = eval;
+    high.insert(high.end(), {"--recipe", "fp32"});
+    EXPECT_NE(succeed(high).out.find("\"recipe\":\"fp32\""), std::string::npos);
+  }
+  refuse({"quantize", "--model", at("model"), "--recipe", "bf16", "--out", at("out")}, 3, "bf16");
+  refuse({"quantize", "--model", at("model"), "--recipe", "fp8-amax-fnuz", "--out", at("out")}, 3,
+         "e4m3fnuz");
+  refuse({"quantize", "--model", at("absent"), "--out", at("out")}, 4, "absent");
+}
+
+TEST_F(ImportExport, EvaluationsRecordTheirScales) {
+  spill(at("m.gguf"), with_usual_weights());
+  succeed({"import", at("m.gguf"), "--out", at("model")});
+  spill(at("text"), "abcabbaabcabbaab");
+  const std::vector<std::string> eval{"eval", "--model", at("model"), "--text", at("text"), "--json"};
+  std::vector<std::string> recorded = eval;
+  recorded.insert(recorded.end(), {"--recipe", "fp8-amax", "--record", at("scales")});
+  std::vector<std::string> plain = eval;
+  plain.insert(plain.end(), {"--recipe", "fp8-amax"});
+  // Recording changes no figure.
+  EXPECT_EQ(succeed(recorded).out, succeed(plain).out);
+  const std::string lines = slurp(at("scales/tensors.jsonl"));
+  for (const char* role : {"gemm.weight", "gemm.input"})
+    EXPECT_NE(lines.find(role), std::string::npos) << role;
+  succeed({"report", at("scales"), "--out", at("scales.html")});
+  EXPECT_NE(slurp(at("scales.html")).find("gemm.input"), std::string::npos);
+  EXPECT_EQ(octavo_command(recorded).code, 2);  // it is there already
+  std::vector<std::string> none = eval;
+  none.insert(none.end(), {"--recipe", "bf16", "--record", at("none")});
+  EXPECT_EQ(octavo_command(none).code, 2);
+  EXPECT_FALSE(fs::exists(at("none")));
 }
 
 }  // namespace
