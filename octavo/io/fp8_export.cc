@@ -65,10 +65,9 @@ class Exporter {
     if (options.format == ExportFormat::bf16) return;
     if (config_.family == Family::gpt2)
       fail_unsupported(fmt::format(
-          "{}: a gpt2 model can be neither quantized nor exported in FP8, only exported in bf16 (octavo "
-          "export --format bf16), and evaluated in any recipe: its matrices are stored transposed "
-          "(Conv1D), and no FP8 convention "
-          "that readers load covers them",
+          "{}: a gpt2 model can be exported in bf16 only (and evaluated in any recipe as it is): its "
+          "matrices are stored transposed (Conv1D), and no FP8 convention that readers load "
+          "covers them",
           source));
     plan(recipe, options);
     if (!options.as_computed) return;
