@@ -131,7 +131,7 @@ TEST(Experiment, ThoseBuiltInAreComplete) {
       }
     }
   EXPECT_EQ(make_trials(load_experiment("fp8-amax-widths", false).plan, "d", "t").size(), 4u * 2 * 3);
-  EXPECT_EQ(make_trials(load_experiment("cscale-interval", false).plan, "d", "t").size(), 2u * 18 * 3);
+  EXPECT_EQ(make_trials(load_experiment("cscale-interval", false).plan, "d", "t").size(), 2u * 19 * 3);
   EXPECT_LT(make_trials(load_experiment("cscale-interval", true).plan, "d", "t")[0].config.train.steps, 100);
   expect_error([] { load_experiment("fp8-amax-width", false); }, ExitCode::usage, {"fp8-amax-widths"});
   expect_error([] { load_experiment("nowhere.toml", false); }, ExitCode::bad_data, {"nowhere.toml"});
