@@ -160,9 +160,12 @@ def short(tensor):
 
 def draw_scales(out, run):
     records = [r for r in lines_of(run / "tensors.jsonl") if r["scale_exponent"] is not None]
-    roles = [("gemm.input", "activations"), ("gemm.weight", "weights"), ("gemm.grad_output", "gradients")]
     present = {r["role"] for r in records}
-    roles = [(role, label) for role, label in roles if role in present]
+    # Of a tensor with codes of their own for each use, the first use.
+    roles = [(role, label) for first, use, label in [("gemm.input", "gemm.fprop.input", "activations"),
+                                                     ("gemm.weight", "gemm.fprop.weight", "weights"),
+                                                     ("gemm.grad_output", "gemm.dgrad.grad_output", "gradients")]
+             for role in (first, use) if role in present]
     if not roles:
         sys.exit(f"{run}/tensors.jsonl has no scales")
     steps = sorted({r["step"] for r in records})

@@ -106,15 +106,16 @@ void run(EvalOptions o) {
   } else {
     j["model"] = o.model;
     j["recipe"] = o.recipe;
-    // What runs first is recorded.
-    const auto once = [&](const EvalOptions& all) {
-      EvalOptions mine = all;
+    // --record is for what runs first.
+    if (!o.data.empty()) {
+      evaluate_data(o, pool, j);
       o.record.clear();
-      return mine;
-    };
-    if (!o.data.empty()) evaluate_data(once(o), pool, j);
-    if (!o.tasks.empty()) evaluate_tasks(once(o), pool, j);
-    if (!o.text.empty()) evaluate_text(once(o), pool, j);
+    }
+    if (!o.tasks.empty()) {
+      evaluate_tasks(o, pool, j);
+      o.record.clear();
+    }
+    if (!o.text.empty()) evaluate_text(o, pool, j);
   }
   if (o.json) fmt::print("{}\n", j.dump());
 }

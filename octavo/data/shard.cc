@@ -9,6 +9,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
+#include "octavo/base/load_as.h"
 #include "octavo/base/suggest.h"
 #include "octavo/data/checksum.h"
 
@@ -23,9 +24,7 @@ constexpr int32_t kLlmc16 = 20240520, kLlmc32 = 20240801;
 
 template <class T>
 T load(std::span<const std::byte> file, size_t at) {
-  T value;
-  std::memcpy(&value, file.data() + at, sizeof(T));
-  return value;
+  return load_as<T>(file.data() + at);
 }
 
 // Bytes behind the ids.

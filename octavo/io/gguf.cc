@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <utility>
 
 #include "octavo/base/error.h"
+#include "octavo/base/load_as.h"
 #include "octavo/base/quote_name.h"
 
 namespace octavo {
@@ -17,13 +17,6 @@ namespace {
 
 constexpr uint32_t kLongestName = 65535;  // of a key; the specification's limit
 constexpr uint32_t kMostDimensions = 4;   // ggml's limit
-
-template <class T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
 
 }  // namespace
 
@@ -34,7 +27,7 @@ class GgufFile::Cursor {
 
   template <class T>
   T number(const std::string& what) {
-    return load<T>(raw(sizeof(T), what).data());
+    return load_as<T>(raw(sizeof(T), what).data());
   }
 
   std::string_view text(const std::string& what) {

@@ -2,24 +2,12 @@
 // The typed getters of a GGUF file's metadata; every value was checked against the file's end on opening.
 #include <fmt/format.h>
 
-#include <cstring>
-
 #include "octavo/base/error.h"
+#include "octavo/base/load_as.h"
 #include "octavo/base/quote_name.h"
 #include "octavo/io/gguf.h"
 
 namespace octavo {
-namespace {
-
-template <class T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-}  // namespace
-
 const char* GgufFile::type_name(Type type) {
   switch (type) {
     case Type::f32:
@@ -51,21 +39,21 @@ void GgufFile::wrong_type(std::string_view key, const Value& value, const char* 
 int64_t GgufFile::integer(std::string_view key, const Value& value, const std::byte* at) const {
   switch (value.type) {
     case Type::u8:
-      return load<uint8_t>(at);
+      return load_as<uint8_t>(at);
     case Type::i8:
-      return load<int8_t>(at);
+      return load_as<int8_t>(at);
     case Type::u16:
-      return load<uint16_t>(at);
+      return load_as<uint16_t>(at);
     case Type::i16:
-      return load<int16_t>(at);
+      return load_as<int16_t>(at);
     case Type::u32:
-      return load<uint32_t>(at);
+      return load_as<uint32_t>(at);
     case Type::i32:
-      return load<int32_t>(at);
+      return load_as<int32_t>(at);
     case Type::i64:
-      return load<int64_t>(at);
+      return load_as<int64_t>(at);
     case Type::u64:
-      if (load<uint64_t>(at) <= INT64_MAX) return static_cast<int64_t>(load<uint64_t>(at));
+      if (load_as<uint64_t>(at) <= INT64_MAX) return static_cast<int64_t>(load_as<uint64_t>(at));
       [[fallthrough]];
     default:
       wrong_type(key, value, "integers below 2^63");
@@ -92,17 +80,17 @@ std::optional<int64_t> GgufFile::find_int(std::string_view key) const {
 std::optional<double> GgufFile::find_double(std::string_view key) const {
   const Value* value = find_value(key, false);
   if (!value) return std::nullopt;
-  if (value->type == Type::f32) return load<float>(value->bytes.data());
-  if (value->type == Type::f64) return load<double>(value->bytes.data());
+  if (value->type == Type::f32) return load_as<float>(value->bytes.data());
+  if (value->type == Type::f64) return load_as<double>(value->bytes.data());
   wrong_type(key, *value, "a fraction");
 }
 
 std::optional<bool> GgufFile::find_bool(std::string_view key) const {
   const Value* value = find_value(key, false);
   if (!value) return std::nullopt;
-  if (value->type != Type::boolean || load<uint8_t>(value->bytes.data()) > 1)
+  if (value->type != Type::boolean || load_as<uint8_t>(value->bytes.data()) > 1)
     wrong_type(key, *value, "a boolean");
-  return load<uint8_t>(value->bytes.data()) == 1;
+  return load_as<uint8_t>(value->bytes.data()) == 1;
 }
 
 template <class T, class Read>
@@ -127,7 +115,7 @@ std::optional<std::vector<int64_t>> GgufFile::find_ints(std::string_view key) co
 std::optional<std::vector<float>> GgufFile::find_floats(std::string_view key) const {
   return array_of<float>(key, sizeof(float), [&](const Value& value, const std::byte* at) {
     if (value.type != Type::f32) wrong_type(key, value, "an array of 32-bit fractions");
-    return load<float>(at);
+    return load_as<float>(at);
   });
 }
 
@@ -139,7 +127,7 @@ std::optional<std::vector<std::string_view>> GgufFile::find_strings(std::string_
   out.reserve(value->count);
   const std::byte* at = value->bytes.data();  // walked once when the file was opened
   for (uint64_t i = 0; i < value->count; ++i) {
-    const auto length = load<uint64_t>(at);
+    const auto length = load_as<uint64_t>(at);
     out.emplace_back(reinterpret_cast<const char*>(at) + 8, length);
     at += 8 + length;
   }

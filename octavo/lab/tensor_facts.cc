@@ -3,10 +3,10 @@
 
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <functional>
 
 #include "octavo/base/error.h"
+#include "octavo/base/load_as.h"
 #include "octavo/base/quote_name.h"
 #include "octavo/lab/inspect.h"
 #include "octavo/numerics/bf16.h"
@@ -59,20 +59,13 @@ class Moments {
   uint64_t not_finite_ = 0;
 };
 
-template <class T>
-T load(const std::byte* at) {
-  T value;  // the format promises no alignment
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
 /// Decodes `count` elements from `at`. Empty for types without a value of their own on the number line.
 using Decoder = std::function<void(const std::byte* at, size_t count, double* out)>;
 
 template <class T, class Convert>
 Decoder decoder(Convert convert) {
   return [convert](const std::byte* at, size_t count, double* out) {
-    for (size_t i = 0; i < count; ++i) out[i] = static_cast<double>(convert(load<T>(at + i * sizeof(T))));
+    for (size_t i = 0; i < count; ++i) out[i] = static_cast<double>(convert(load_as<T>(at + i * sizeof(T))));
   };
 }
 template <class T>

@@ -31,6 +31,7 @@ double expected_squared_error(const MagnitudeHistogram& histogram, Format format
   double error = (largest - code * unit) * (largest - code * unit);
   for (int bin = MagnitudeHistogram::kFirstNormal; bin < MagnitudeHistogram::kFirstNonfinite; ++bin) {
     int64_t count = histogram.counts[static_cast<size_t>(bin)];
+    if (count == 0) continue;
     const double low = MagnitudeHistogram::edge(bin);
     double high = low + std::ldexp(1.0, std::ilogb(low) - (23 - MagnitudeHistogram::kShift));
     if (low <= largest && largest < high) {

@@ -49,7 +49,7 @@ Json to_json(const Worst& worst, int digits) { return {number(worst.value, digit
 Json to_json(const TensorRow& row) {
   Json out;
   out["tensor"] = row.id.tensor;
-  out["short"] = short_name(row.id.tensor);
+  out["short"] = short_name(row.id.tensor, row.id.role);
   out["role"] = row.id.role;
   out["format"] = row.id.format;
   out["class"] = to_string(row.tensor_class);

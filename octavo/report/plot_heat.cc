@@ -44,8 +44,8 @@ void draw_map(Svg& svg, const Map& map, const std::vector<double>& steps, double
   for (size_t r = 0; r < map.rows.size(); ++r) {
     const TensorRow& row = *map.rows[r];
     const double y = kTop + kCell * static_cast<double>(r);
-    const std::string name =
-        fmt::format("{}{}", row.layer >= 0 ? fmt::format("{} ", row.layer) : "", short_name(row.id.tensor));
+    const std::string name = fmt::format("{}{}", row.layer >= 0 ? fmt::format("{} ", row.layer) : "",
+                                         short_name(row.id.tensor, row.id.role));
     svg.text({left - 6, y + 9}, name, {9, Anchor::end, "#5b6472"});
     // Equal neighbours become one rectangle: the file stays small.
     for (size_t begin = 0, s = 1; s <= steps.size(); ++s) {

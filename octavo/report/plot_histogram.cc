@@ -29,7 +29,8 @@ const TensorRow* middle_row(const RunReport& run, TensorClass wanted) {
 }
 
 std::string short_layer(const TensorRow& row) {
-  return row.layer < 0 ? row.id.tensor : fmt::format("block {} {}", row.layer, short_name(row.id.tensor));
+  return row.layer < 0 ? row.id.tensor
+                       : fmt::format("block {} {}", row.layer, short_name(row.id.tensor, row.id.role));
 }
 
 struct Shape {

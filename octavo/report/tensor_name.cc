@@ -54,12 +54,17 @@ int layer_index(std::string_view tensor) {
   return -1;
 }
 
-std::string short_name(std::string_view tensor) {
+std::string short_name(std::string_view tensor, std::string_view role) {
+  std::string out(tensor);
   for (const std::string_view part : parts_of(tensor)) {
     const size_t behind = static_cast<size_t>(part.data() + part.size() - tensor.data()) + 1;
-    if (is_number(part) && behind < tensor.size()) return std::string(tensor.substr(behind));
+    if (!is_number(part) || behind >= tensor.size()) continue;
+    out = tensor.substr(behind);
+    break;
   }
-  return std::string(tensor);
+  const std::vector<std::string_view> use = parts_of(role);
+  if (use.size() == 3) out += " " + std::string(use[1]);
+  return out;
 }
 
 TensorClass tensor_class(std::string_view role) {

@@ -25,8 +25,9 @@ std::string_view to_string(TensorClass tensor_class);
 LayerKind layer_kind(std::string_view tensor);
 /// The first part of a name that is a number; -1 without one.
 int layer_index(std::string_view tensor);
-/// The name behind that number: "attn.c_attn"; the whole name without one.
-std::string short_name(std::string_view tensor);
+/// The name behind that number: "attn.c_attn"; the whole name without one. Where a tensor has codes of their
+/// own for each use, with the product of `role` ("gemm.wgrad.input"): "attn.c_attn wgrad".
+std::string short_name(std::string_view tensor, std::string_view role = "");
 /// From "gemm.weight", "gemm.fprop.input", "gemm.grad_output", ...
 TensorClass tensor_class(std::string_view role);
 

@@ -288,7 +288,8 @@ Kept kept_state(const RunConfig& config, const Recipe& recipe) {
       fail_usage(fmt::format("train.recompute: '{}' is unknown{}", word,
                              did_you_mean(word, {"auto", "none", "norm", "activation", "block"})));
   }
-  if (automatic && carries_scale(recipe.role(Role::gemm_fprop_input).format))
+  // What is kept for the backward pass is what the weight gradient reads.
+  if (automatic && carries_scale(recipe.role(Role::gemm_wgrad_input).format))
     kept.normed = kept.hidden = false;
   return kept;
 }

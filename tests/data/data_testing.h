@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "error_of.h"
 #include "octavo/base/error.h"
 
 namespace octavo {
@@ -33,17 +34,6 @@ class TempDir {
  private:
   std::string path_;
 };
-
-/// The message of the error `action` throws; "" when it throws none. Checks its code.
-inline std::string error_of(const std::function<void()>& action, ExitCode code = ExitCode::bad_data) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << error.what();
-    return error.what();
-  }
-  return "";
-}
 
 #define EXPECT_HAS(text, part) EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text)
 

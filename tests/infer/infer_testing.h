@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 
+#include "error_of.h"
 #include "nn/nn_testing.h"
 #include "octavo/base/error.h"
 #include "octavo/data/tokenizer.h"
@@ -50,16 +51,5 @@ class ToyTokenizer : public Tokenizer {
     return v;
   }
 };
-
-/// The message of the error `action` throws; "" when it throws none. Checks its code.
-inline std::string error_of(const std::function<void()>& action, ExitCode code = ExitCode::bad_data) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << error.what();
-    return error.what();
-  }
-  return "";
-}
 
 }  // namespace octavo

@@ -26,6 +26,8 @@ TEST(TensorName, Layers) {
   EXPECT_EQ(short_name("transformer.h.11.attn.c_attn"), "attn.c_attn");
   EXPECT_EQ(layer_index("lm_head"), -1);
   EXPECT_EQ(short_name("lm_head"), "lm_head");
+  EXPECT_EQ(short_name("h.3.attn.c_attn", "gemm.input"), "attn.c_attn");
+  EXPECT_EQ(short_name("h.3.attn.c_attn", "gemm.wgrad.input"), "attn.c_attn wgrad");
   EXPECT_EQ(layer_index("a.99999999999999999999.b"), -1) << "not a number of a layer";
   EXPECT_EQ(layer_index("h.7"), 7);
   EXPECT_EQ(short_name("h.7"), "h.7");

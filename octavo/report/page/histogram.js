@@ -83,7 +83,7 @@ panels.push({
       state.row = rows[Number(e.target.value)];
       state.step = chosen.step;
       redraw('values');
-    }}, classesOf(run).map((name) => el('optgroup', {label: `${name} (${formatsOf(run, name)})`}, rows.map((r, i) => (r.class === name ? el('option', {value: i, selected: r === row}, r.tensor + (r.role.startsWith('gemm.') ? '' : ', ' + r.role)) : null)))));
+    }}, classesOf(run).map((name) => el('optgroup', {label: `${name} (${formatsOf(run, name)})`}, rows.map((r, i) => (r.class === name ? el('option', {value: i, selected: r === row}, r.tensor + (/^gemm\.[a-z_]+$/.test(r.role) ? '' : ', ' + r.role)) : null)))));
     const slider = el('input', {type: 'range', min: 0, max: steps.length - 1, value: column, 'aria-label': 'step', input: (e) => {
       state.row = row;
       state.step = steps[Number(e.target.value)];
