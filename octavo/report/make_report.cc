@@ -89,14 +89,15 @@ void say_what_is_missing(RunReport& run) {
     run.missing["histograms"] =
         "This run was recorded by a version without histograms." + again + "--log-tensors 10.";
   }
-  if (run.steps_done == 0)
-    run.missing["profile"] = run.missing["memory"] = "Recorded by training runs only.";
-  else if (data.profile_ms.empty())
-    run.missing["profile"] = "The time of a step was not split." + again + "--profile.";
-  if (run.steps_done > 0 && data.memory.empty())
-    run.missing["memory"] =
-        "The memory table was not recorded: the run is older than this page. Train again, or see octavo "
-        "train --dry-run.";
+  const bool trained = run.steps_done > 0;
+  if (data.profile_ms.empty())
+    run.missing["profile"] = trained ? "The time of a step was not split." + again + "--profile."
+                                     : "Recorded by training runs only, with --profile.";
+  if (data.memory.empty())
+    run.missing["memory"] = trained ? "The memory table was not recorded: the run is older than this page. "
+                                      "Train again, or see octavo "
+                                      "train --dry-run."
+                                    : "Recorded by training runs only.";
 }
 
 /// The last part of each path; the whole path where that is not enough to tell runs apart.
