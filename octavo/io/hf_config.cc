@@ -103,6 +103,75 @@ ModelConfig read_llama(const JsonObject& j) {
   return c;
 }
 
+size_t word_index(const JsonObject& j, std::string_view key, const std::vector<std::string>& words) {
+  const std::string value = j.get_string(std::string(key));
+  for (size_t i = 0; i < words.size(); ++i)
+    if (words[i] == value) return i;
+  fail_unsupported(
+      fmt::format("{}: {} '{}' is unknown{}", j.source(), key, value, did_you_mean(value, words)));
+}
+
+// Every choice is written out, so a reader needs to know no scheme's defaults.
+ModelConfig read_octavo(const JsonObject& j) {
+  ModelConfig c;
+  c.family = Family::octavo;
+  c.vocab_size = j.get_int("vocab_size");
+  c.context = j.get_int("max_position_embeddings");
+  c.width = j.get_int("hidden_size");
+  c.layers = j.get_int("num_hidden_layers");
+  c.heads = j.get_int("num_attention_heads");
+  c.kv_heads = j.get_int("num_key_value_heads");
+  c.head_dim = j.get_int("head_dim");
+  c.ffn = j.get_int("intermediate_size");
+  c.activation = activation_of(j, "hidden_act", "gelu_new");
+  c.norm_eps = j.get_double("layer_norm_eps");
+  c.rope_theta = j.get_double("rope_theta");
+  c.tied_head = j.get_bool("tie_word_embeddings");
+  c.init_std = j.get_double("initializer_range");
+  c.scheme = static_cast<Scheme>(word_index(j, "scheme", scheme_words()));
+  c.placement = static_cast<NormPlacement>(word_index(j, "norm_placement", placement_words()));
+  c.residual = static_cast<Residual>(word_index(j, "residual", residual_words()));
+  c.tau = j.get_double("tau");
+  c.final_norm = j.get_bool("final_norm");
+  c.learned_positions = word_index(j, "positions", {"rotary", "learned"}) == 1;
+  c.sqrt_softmax = j.get_bool("sqrt_softmax");
+  c.multipliers = j.get_bool("multipliers");
+  return c;
+}
+
+void write_octavo(const ModelConfig& c, nlohmann::ordered_json& j) {
+  j["max_position_embeddings"] = c.context;
+  j["hidden_size"] = c.width;
+  j["intermediate_size"] = c.ffn;
+  j["num_hidden_layers"] = c.layers;
+  j["num_attention_heads"] = c.heads;
+  j["num_key_value_heads"] = c.kv_heads;
+  j["head_dim"] = c.head_dim;
+  j["hidden_act"] = hf_activation(c.activation);
+  j["layer_norm_eps"] = c.norm_eps;
+  j["rope_theta"] = c.rope_theta;
+  j["scheme"] = to_string(c.scheme);
+  j["norm_placement"] = to_string(c.placement);
+  j["residual"] = to_string(c.residual);
+  j["tau"] = c.tau;
+  j["final_norm"] = c.final_norm;
+  j["positions"] = c.learned_positions ? "learned" : "rotary";
+  j["sqrt_softmax"] = c.sqrt_softmax;
+  j["multipliers"] = c.multipliers;
+}
+
+const char* architecture(Family family) {
+  switch (family) {
+    case Family::gpt2:
+      return "GPT2LMHeadModel";
+    case Family::llama:
+      return "LlamaForCausalLM";
+    case Family::octavo:
+      return "OctavoForCausalLM";
+  }
+  return "?";
+}
+
 }  // namespace
 
 ModelConfig read_hf_config(const std::string& directory) {
@@ -117,9 +186,11 @@ ModelConfig read_hf_config(const std::string& directory) {
     c = read_gpt2(j);
   else if (type == "llama")
     c = read_llama(j);
+  else if (type == "octavo")
+    c = read_octavo(j);
   else
     fail_unsupported(
-        fmt::format("{}: model_type '{}' is not supported; known: gpt2, llama", j.source(), type));
+        fmt::format("{}: model_type '{}' is not supported; known: gpt2, llama, octavo", j.source(), type));
   read_quantization(j);  // what is not supported is refused before any weight is read
   read_tokens(j, c);
   c.name = directory;
@@ -130,7 +201,7 @@ ModelConfig read_hf_config(const std::string& directory) {
 std::string hf_config_json(const ModelConfig& c, FileDtype dtype) {
   nlohmann::ordered_json j;
   const bool gpt2 = c.family == Family::gpt2;
-  j["architectures"] = {gpt2 ? "GPT2LMHeadModel" : "LlamaForCausalLM"};
+  j["architectures"] = {architecture(c.family)};
   j["model_type"] = to_string(c.family);
   j["vocab_size"] = c.vocab_size;
   if (gpt2) {
@@ -142,6 +213,8 @@ std::string hf_config_json(const ModelConfig& c, FileDtype dtype) {
     j["activation_function"] = hf_activation(c.activation);
     j["layer_norm_epsilon"] = c.norm_eps;
     for (const char* key : {"attn_pdrop", "embd_pdrop", "resid_pdrop"}) j[key] = 0.0;
+  } else if (c.family == Family::octavo) {
+    write_octavo(c, j);
   } else {
     j["max_position_embeddings"] = c.context;
     j["hidden_size"] = c.width;

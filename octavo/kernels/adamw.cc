@@ -16,7 +16,7 @@ void adamw(const AdamWParams& params, float* weight, const float* grad, float* m
                        .one_minus_beta2 = static_cast<float>(1 - double{params.beta2}),
                        .eps = params.eps,
                        .grad_scale = params.grad_scale,
-                       .decay = static_cast<float>(1 - double{params.lr} * params.weight_decay),
+                       .decay = static_cast<float>(1 - params.decay),
                        .step_size = static_cast<float>(double{params.lr} / params.bias_correction1),
                        .inverse_root2 = static_cast<float>(1 / std::sqrt(double{params.bias_correction2}))};
   const RowKernels& kernels = row_kernels();

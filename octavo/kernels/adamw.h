@@ -6,11 +6,12 @@
 
 namespace octavo {
 
-/// Adam with decoupled weight decay (arXiv 1711.05101, algorithm 2; the schedule multiplies lr, and the decay
-/// is lr * weight_decay as in PyTorch's AdamW). Bias corrections are 1 - beta^t, computed by the caller in
-/// double.
+/// Adam with decoupled weight decay (arXiv 1711.05101, algorithm 2). Bias corrections are 1 - beta^t,
+/// computed by the caller in double.
 struct AdamWParams {
-  float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0;
+  float lr = 0, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f;
+  double decay =
+      0;  ///< share of a weight that a step takes away: lr * weight_decay as in PyTorch, or without lr
   float bias_correction1 = 1, bias_correction2 = 1;
   float grad_scale = 1;  ///< multiplies the gradient on the fly: clipping and un-scaling of the loss
 };

@@ -21,6 +21,7 @@ uint32_t encode_row(const RowEncoder& encoder, const RowKernels& kernels, NormFo
   for (int64_t c = 0; c < x.cols; c += kStretch) {
     row.cols = std::min(kStretch, x.cols - c);
     row.x = row_at(x, r, c);
+    row.skip = {};
     row.y = buffer.row(x.format);
     row.gamma = gamma + c;
     row.beta = beta ? beta + c : nullptr;
@@ -34,7 +35,7 @@ uint32_t encode_row(const RowEncoder& encoder, const RowKernels& kernels, NormFo
 
 void norm_forward(const NormForward& args, ThreadPool& pool) {
   assert(!args.residual.data || args.sum.data);
-  assert((args.y.data == nullptr) != (args.codes.codes.data == nullptr));
+  assert(args.y.data || (args.codes.codes.data && !args.skip.data));
   const RowKernels& kernels = row_kernels();
   const RowEncoder encoder(args.codes);
   const ConstMatrix normalized = args.residual.data ? ConstMatrix(args.sum) : args.x;
@@ -47,12 +48,19 @@ void norm_forward(const NormForward& args, ThreadPool& pool) {
                          .cols = args.x.cols,
                          .x = row_at(args.x, r),
                          .residual = row_at(args.residual, r),
+                         .x_factor = args.x_factor,
                          .sum = row_at(args.sum, r),
                          .y = row_at(args.y, r),
+                         .skip = row_at(args.skip, r),
+                         .skip_factor = args.skip_factor,
+                         .y_factor = args.y_factor,
                          .gamma = args.gamma,
                          .beta = args.beta,
                          .eps = args.eps};
       largest = std::max(largest, kernels.norm_forward(row));
+      if (args.y.data && args.codes.codes.data)
+        for (int64_t c = 0; c < args.x.cols; c += kStretch)
+          encoder.encode(row_at(ConstMatrix(args.y), r, c), r, c, std::min(kStretch, args.x.cols - c));
       if (!args.y.data) largest = std::max(largest, encode_row(encoder, kernels, row, normalized, r, buffer));
       if (args.mean) args.mean[r] = row.mean;
       if (args.rstd) args.rstd[r] = row.rstd;
@@ -97,6 +105,10 @@ void norm_backward(const NormBackward& args, ThreadPool& pool, Workspace& worksp
                                .dy = row_at(args.dy, r),
                                .x = row_at(args.x, r),
                                .residual_grad = row_at(args.residual_grad, r),
+                               .dy_factor = args.dy_factor,
+                               .residual_factor = args.residual_factor,
+                               .dskip = row_at(args.dskip, r),
+                               .skip_factor = args.skip_factor,
                                .gamma = args.gamma,
                                .mean = args.mean ? args.mean[r] : 0.0f,
                                .rstd = args.rstd[r],

@@ -47,7 +47,11 @@ struct NormForwardRow {
   bool rms = false;
   int64_t cols = 0;
   ConstRow x{}, residual{};  ///< residual.data == nullptr: none, and sum is not written
+  float x_factor = 1;        ///< sum = x_factor * x + residual
   Row sum{}, y{};            ///< y.data == nullptr: only the statistics (and the sum)
+  /// y = skip_factor * skip + y_factor * norm; or none, and y is the norm. May alias y.
+  ConstRow skip{};
+  float skip_factor = 1, y_factor = 1;
   const float* gamma = nullptr;
   const float* beta = nullptr;
   float eps = 0;
@@ -58,6 +62,9 @@ struct NormBackwardRow {
   bool rms = false;
   int64_t cols = 0;
   ConstRow dy{}, x{}, residual_grad{};
+  float dy_factor = 1, residual_factor = 1;  ///< of dy and residual_grad
+  Row dskip{};                               ///< skip_factor * dy, or none; may alias dy
+  float skip_factor = 1;
   const float* gamma = nullptr;
   float mean = 0, rstd = 0;
   Row dx{};
@@ -85,9 +92,15 @@ struct ActivationBackwardRow {
 struct AdamWStep {
   float beta1 = 0, one_minus_beta1 = 0, beta2 = 0, one_minus_beta2 = 0;
   float eps = 0, grad_scale = 1;
-  float decay = 1;          ///< 1 - lr * weight_decay
+  float decay = 1;          ///< 1 - AdamWParams::decay
   float step_size = 0;      ///< lr / bias_correction1
   float inverse_root2 = 1;  ///< 1 / sqrt(bias_correction2); a factor, as a second division would be felt
+};
+
+/// LionParams likewise.
+struct LionStep {
+  float beta1 = 0, one_minus_beta1 = 0, beta2 = 0, one_minus_beta2 = 0;
+  float grad_scale = 1, decay = 1, step_size = 0;
 };
 
 /// Products whose sums go through FP16 (Fp16Sums in gemm.h).
@@ -142,6 +155,7 @@ struct RowKernels {
   /// Returns the amax of the new weights.
   uint32_t (*adamw)(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
                     int64_t n);
+  uint32_t (*lion)(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n);
 };
 
 }  // namespace octavo

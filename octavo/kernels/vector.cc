@@ -31,6 +31,13 @@ void column_sum(ConstMatrix x, float* out, ThreadPool& pool) {
   });
 }
 
+void copy(ConstMatrix x, Matrix y, ThreadPool& pool) {
+  const RowKernels& kernels = row_kernels();
+  pool.parallel_for(x.rows, rows_per_grain(x.cols), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) kernels.convert(row_at(x, r), row_at(y, r), x.cols);
+  });
+}
+
 void add(ConstMatrix x, Matrix y, ThreadPool& pool) {
   const RowKernels& kernels = row_kernels();
   pool.parallel_for(x.rows, rows_per_grain(x.cols), [&](int64_t begin, int64_t end) {

@@ -16,6 +16,9 @@ double sum_squares(const float* x, int64_t n, ThreadPool& pool);
 /// out[c] += sum over rows of x[r][c] (fp32 or bf16; FP32 sums in a fixed order). The gradient of a bias.
 void column_sum(ConstMatrix x, float* out, ThreadPool& pool);
 
+/// y = x, same shape; fp32 or bf16 each.
+void copy(ConstMatrix x, Matrix y, ThreadPool& pool);
+
 /// y += x, same shape; fp32 or bf16 each.
 void add(ConstMatrix x, Matrix y, ThreadPool& pool);
 

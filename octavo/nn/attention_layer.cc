@@ -28,39 +28,37 @@ RopeTables RopeTables::make(const ModelConfig& config, int64_t positions) {
 namespace {
 
 std::vector<Linear> make_qkv(const std::string& prefix, const ModelConfig& c, const Build& build) {
+  const auto shape = [&](int64_t out) {
+    return Linear::Shape{c.width, out, c.biases(), Layer::hidden, c.family == Family::gpt2};
+  };
   std::vector<Linear> layers;
-  if (c.family == Family::gpt2) {
-    layers.emplace_back(prefix + ".c_attn", Linear::Shape{c.width, c.qkv_width(), true, c.init_std, true},
+  layers.reserve(3);
+  if (c.fused_qkv()) {
+    layers.emplace_back(prefix + (c.family == Family::gpt2 ? ".c_attn" : ".qkv_proj"), shape(c.qkv_width()),
                         build);
     return layers;
   }
-  layers.reserve(3);
-  layers.emplace_back(prefix + ".q_proj", Linear::Shape{c.width, c.q_width(), false, c.init_std, false},
-                      build);
-  layers.emplace_back(prefix + ".k_proj", Linear::Shape{c.width, c.kv_width(), false, c.init_std, false},
-                      build);
-  layers.emplace_back(prefix + ".v_proj", Linear::Shape{c.width, c.kv_width(), false, c.init_std, false},
-                      build);
+  layers.emplace_back(prefix + ".q_proj", shape(c.q_width()), build);
+  layers.emplace_back(prefix + ".k_proj", shape(c.kv_width()), build);
+  layers.emplace_back(prefix + ".v_proj", shape(c.kv_width()), build);
   return layers;
 }
 
-// Projections back into the residual stream start smaller: 2 * layers of them add up (GPT-2's
-// initialization).
-Linear::Shape out_shape(const ModelConfig& c) {
-  const double std = c.init_std / std::sqrt(2.0 * static_cast<double>(c.layers));
-  return {c.q_width(), c.width, c.biases(), std, c.family == Family::gpt2};
+Linear::Shape out_shape(const ModelConfig& c, double factor) {
+  return {c.q_width(), c.width, c.biases(), Layer::into_stream, c.family == Family::gpt2, factor};
 }
 
 }  // namespace
 
 AttentionLayer::AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build,
-                               const RopeTables* rope)
+                               const RopeTables* rope, double out_factor)
     : prefix_(prefix),
       config_(config),
       activation_(build.recipe.wide()),
       rope_(rope),
       qkv_(make_qkv(prefix, config, build)),
-      out_(prefix + (config.family == Family::gpt2 ? ".c_proj" : ".o_proj"), out_shape(config), build) {}
+      out_(prefix + (config.family == Family::gpt2 ? ".c_proj" : ".o_proj"), out_shape(config, out_factor),
+           build) {}
 
 AttentionSaved AttentionLayer::make_saved(const Build& build) const {
   const std::string input_name = qkv_.size() == 1 ? qkv_[0].name() : prefix_ + ".qkv";
@@ -119,7 +117,7 @@ AttentionShape AttentionLayer::shape(const Batch& batch) const {
   s.heads = config_.heads;
   s.kv_heads = config_.kv_heads;
   s.head_dim = config_.head_dim;
-  s.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim)));
+  s.scale = static_cast<float>(attention_scale(config_));
   return s;
 }
 
@@ -170,7 +168,7 @@ void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& sav
 }
 
 QkvGrads AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy,
-                                  AttentionSaved& saved, Matrix dx) const {
+                                  AttentionSaved& saved, Matrix dx, bool accumulate) const {
   const int64_t rows = batch.rows(), q = config_.q_width(), kv = config_.kv_width();
   const Matrix dheads = pass.temporary(activation_, rows, q);
   out_.backward(pass, dy, amax_dy, saved.output.get(), dheads, false);
@@ -189,7 +187,7 @@ QkvGrads AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy
   for (size_t i = 0; i < qkv_.size(); ++i) {
     const int64_t width = qkv_[i].shape().out;
     grads[i] = qkv_[i].grad_codes(pass, columns_of(dqkv, column, width), nullptr);
-    qkv_[i].input_grad(pass, grads[i], dx, i > 0);
+    qkv_[i].input_grad(pass, grads[i], dx, accumulate || i > 0);
     column += width;
   }
   return grads;

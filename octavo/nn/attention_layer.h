@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Self-attention with its projections: one fused qkv matrix (GPT-2) or separate ones (Llama), rotary
-// positions where the family has them.
+// Self-attention with its projections: one fused qkv matrix or separate ones (Llama), rotary positions where
+// the model has them.
 #pragma once
 #include <array>
 #include <string>
@@ -34,8 +34,9 @@ using QkvGrads = std::array<Operand, 3>;
 
 class AttentionLayer {
  public:
+  /// `out_factor`: of the multiplier of the output projection.
   AttentionLayer(const std::string& prefix, const ModelConfig& config, const Build& build,
-                 const RopeTables* rope);
+                 const RopeTables* rope, double out_factor);
 
   AttentionSaved make_saved(const Build& build) const;
   /// The input's codes, everything else, and payloads that only the forward pass reads.
@@ -47,10 +48,10 @@ class AttentionLayer {
 
   /// y [rows, width] from saved.input. With a cache, keys and values of the batch are appended to it first.
   void forward(Pass& pass, const Batch& batch, AttentionSaved& saved, KvCache* cache, Matrix y) const;
-  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known. The gradients of the weights that read
-  /// saved.input are left to weight_grads(), within the same WorkspaceScope.
+  /// dx, overwritten or added to, from dy; `amax_dy`: max |dy| where known. The gradients of the weights that
+  /// read saved.input are left to weight_grads(), within the same WorkspaceScope.
   QkvGrads backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy,
-                    AttentionSaved& saved, Matrix dx) const;
+                    AttentionSaved& saved, Matrix dx, bool accumulate) const;
   void weight_grads(Pass& pass, const AttentionSaved& saved, const QkvGrads& grads) const;
 
  private:

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One transformer block: stream += attention(norm(stream)); stream += mlp(norm(stream)). The branch a half
-// produces is added to the stream by the norm that comes next, in the same pass over memory.
+// One transformer block, in either placement of its norms (scheme.h):
+//   pre       stream = skip stream + attention(norm(stream)), then the same with the MLP
+//   res-post  stream = skip stream + branch norm(attention(stream)), likewise
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,7 +20,7 @@ namespace octavo {
 struct Kept {
   bool stream = true;  ///< the stream on the way in
   bool inner = true;   ///< all between the two streams that is not named below
-  bool normed = true;  ///< codes of the normed streams
+  bool normed = true;  ///< codes of the normed streams; res-post: of the streams, which go with `inner`
   bool hidden = true;  ///< codes of the MLP's activation
 };
 
@@ -26,37 +28,55 @@ struct BlockSaved {
   NormSaved norm1, norm2;
   AttentionSaved attention;
   MlpSaved mlp;
+  /// res-post, without `inner`: the stream on the way in.
+  Arena::Block entry_block;
+  Matrix entry;
+};
+
+/// The residual stream on its way from block to block.
+struct Stream {
+  Matrix sum;       ///< [rows, width]
+  Matrix branch;    ///< pre: still to be added, stream = skip * sum + branch; data == nullptr: nothing
+  double skip = 1;  ///< pre
+  Matrix scratch;   ///< [rows, width] for the blocks to use: pre for branches, res-post for the sum
 };
 
 class Block {
  public:
-  Block(const std::string& prefix, const ModelConfig& config, const Build& build, const RopeTables* rope);
+  /// The block `build.block`, with the norms where the configuration has them.
+  static std::unique_ptr<Block> make(const std::string& prefix, const Build& build, const RopeTables* rope);
+  virtual ~Block() = default;
 
   BlockSaved make_saved(const Build& build) const;
   /// Reserves the parts that are kept (`own`), or those that are not and those that only the forward pass
   /// reads.
-  void plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept, bool own) const;
+  virtual void plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept, bool own) const = 0;
   void bind(const Arena& arena, BlockSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
 
-  /// In: the stream and the branch that is to be added to it (data == nullptr: none). Out: saved.norm2.stream
-  /// is the stream, and `branch` [rows, width] holds the MLP's output, not yet added. `branch` may be the
-  /// incoming one.
-  void forward(Pass& pass, const Batch& batch, ConstMatrix stream, ConstMatrix branch_in, BlockSaved& saved,
-               KvCache* cache, Matrix branch) const;
-  /// `amax` holds max |dstream| on the way in and on the way out, or is nullptr.
-  /// dstream: gradient of the loss by (stream + branch) on the way in, by the incoming (stream + branch) on
-  /// the way out.
-  void backward(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept, Matrix dstream,
-                float* amax) const;
+  /// Takes the stream one block further. res-post: saved.attention.input is there, by the embedding or the
+  /// block before; `next` is what reads the codes of the stream afterwards, or nullptr when nothing does.
+  /// pre: null.
+  virtual void forward(Pass& pass, const Batch& batch, Stream& stream, BlockSaved& saved, SavedOperand* next,
+                       KvCache* cache) const = 0;
+  /// dstream: gradient of the loss by the stream on the way out, then by the stream on the way in. `amax`, or
+  /// nullptr: pre: max |dstream|, likewise; res-post: room for a maximum.
+  virtual void backward(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept, Matrix dstream,
+                        float* amax) const = 0;
 
- private:
-  void normalize(Pass& pass, const NormLayer& norm, ConstMatrix stream, ConstMatrix branch, NormSaved& saved,
-                 SavedOperand& input) const;
-  /// Brings back the inner state and all codes.
-  void replay(Pass& pass, const Batch& batch, BlockSaved& saved) const;
+ protected:
+  struct NormNames {
+    const char *first, *second;
+  };
+  Block(const std::string& prefix, const NormNames& norms, const Build& build, const RopeTables* rope);
+  /// What every placement keeps of the two halves with `inner`.
+  void plan_inner(Arena& arena, BlockSaved& saved, int64_t rows) const;
+  void plan_inputs(Arena& arena, BlockSaved& saved, int64_t rows) const;
+  void plan_forward(Arena& arena, BlockSaved& saved, int64_t rows) const;
+
   const ModelConfig& config_;
   Format format_;
+  ResidualFactors factors1_, factors2_;
   NormLayer norm1_;
   AttentionLayer attention_;
   NormLayer norm2_;

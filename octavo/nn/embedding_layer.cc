@@ -17,8 +17,9 @@ Parameter& add_table(const std::string& name, int64_t rows, const ModelConfig& c
   p.name = name;
   p.rows = rows;
   p.cols = c.width;
+  p.layer = Layer::input;
   p.init = Init::normal;
-  p.init_std = c.init_std;
+  p.init_std = layer_rule(c, Layer::input, 1).init_std;
   p.decay = true;
   return parameters.add(p);
 }
@@ -53,8 +54,10 @@ EmbeddingLayer::EmbeddingLayer(const ModelConfig& config, const Build& build)
                      config.vocab_size, config, build.parameters)),
       own_(*table_, OperandSlots("embed", plain(build.recipe.wide()), build.scaler, build.purpose)),
       source_(&own_) {
-  if (config.family == Family::gpt2)
-    positions_ = &add_table("transformer.wpe.weight", config.context, config, build.parameters);
+  if (!config.rotary())
+    positions_ =
+        &add_table(config.family == Family::gpt2 ? "transformer.wpe.weight" : "model.embed_positions.weight",
+                   config.context, config, build.parameters);
 }
 
 void EmbeddingLayer::forward(Pass& pass, const Batch& batch, Matrix out) const {
@@ -78,13 +81,19 @@ void EmbeddingLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dout) 
 Head::Head(const ModelConfig& config, const Build& build, Parameter* tied)
     : config_(config),
       format_(build.recipe.wide()),
-      norm_(config.family == Family::gpt2 ? "transformer.ln_f" : "model.norm", config, build.parameters),
-      linear_("lm_head", {config.width, config.vocab_size, false, config.init_std, false}, build, tied),
+      norm_(config.final_norm
+                ? std::optional<NormLayer>(std::in_place,
+                                           config.family == Family::gpt2 ? "transformer.ln_f" : "model.norm",
+                                           config, build.parameters)
+                : std::nullopt),
+      linear_("lm_head", {config.width, config.vocab_size, false, Layer::output, false}, build, tied),
       input_({"lm_head", linear_.input(), build.scaler, build.purpose}, format_) {}
 
 void Head::plan(Arena& arena, int64_t rows) {
-  saved_.plan_stream(arena, format_, rows, config_.width);
-  saved_.plan_statistics(arena, rows, config_.family == Family::gpt2);
+  if (norm_) {
+    saved_.plan_input(arena, format_, rows, config_.width);
+    saved_.plan_statistics(arena, rows, config_.layer_norm());
+  }
   input_.plan(arena, rows, config_.width);
   input_.plan_scales(arena, rows, config_.width);
   input_.plan_forward(arena, rows, config_.width);
@@ -92,22 +101,25 @@ void Head::plan(Arena& arena, int64_t rows) {
 }
 
 void Head::bind(const Arena& arena, int64_t rows) {
-  saved_.bind(arena, format_, rows, config_.width);
+  if (norm_) saved_.bind(arena, format_, rows, config_.width);
   input_.bind(arena);
   losses_ = arena.at<float>(losses_block_);
 }
 
-void Head::normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch) {
+void Head::normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch, double skip) {
+  if (!norm_) return;
   const WorkspaceScope scope(pass.workspace);
   const SavedOperand::Draft normed = input_.begin(pass, stream.rows);
-  norm_.forward(pass, stream, branch, saved_, normed);
+  norm_->forward(pass, stream, branch, skip, saved_, normed);
   input_.finish(pass, normed);
 }
 
 LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream,
                    float* amax) {
   const WorkspaceScope scope(pass.workspace);
-  const Matrix dnormed = dstream ? pass.temporary(format_, rows, config_.width) : Matrix{};
+  const Matrix dnormed = !dstream ? Matrix{}
+                         : norm_  ? pass.temporary(format_, rows, config_.width)
+                                  : *dstream;
   const int64_t chunk = std::clamp<int64_t>(kLogitsBytes / (config_.vocab_size * bytes(format_)), 1, rows);
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
@@ -120,7 +132,7 @@ LossSum Head::loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_
     });
     if (dstream) linear_.backward(pass, logits, nullptr, x, rows_of(dnormed, first, count), false);
   }
-  if (dstream) norm_.backward(pass, dnormed, saved_, *dstream, false, amax);
+  if (dstream && norm_) norm_->backward(pass, dnormed, saved_, 0, *dstream, amax);
 
   LossSum sum;
   if (pass.planning()) return sum;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Token (and learned position) embeddings at one end, final norm, LM head and loss at the other; they may
-// share a matrix.
+// Token (and learned position) embeddings at one end, final norm (where there is one), LM head and loss at
+// the other; they may share a matrix.
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "octavo/nn/batch.h"
 #include "octavo/nn/linear.h"
@@ -46,12 +47,15 @@ class Head {
   void plan(Arena& arena, int64_t rows);
   void bind(const Arena& arena, int64_t rows);
 
-  /// Final norm of (stream + branch); what loss() and logits() read.
-  void normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch);
+  /// Without a final norm: what loss() and logits() read, for the last block to write.
+  SavedOperand* input() { return norm_ ? nullptr : &input_; }
+  /// Where the final norm keeps what it normalizes; for a stream that nothing is to be added to.
+  Matrix norm_input(int64_t rows) const { return norm_ ? rows_of(saved_.input, 0, rows) : Matrix{}; }
+  /// Final norm of (skip * stream + branch), where there is one.
+  void normalize(Pass& pass, ConstMatrix stream, ConstMatrix branch, double skip);
   /// Loss of every row against targets[rows]; with `dstream` also the whole backward pass of the head,
-  /// gradients times grad_scale;
-  /// `amax` then becomes max |dstream|. Logits exist for a limited number of rows at a time, never for all of
-  /// a long batch.
+  /// gradients times grad_scale; `amax` then becomes max |dstream|. Logits exist for a limited number of rows
+  /// at a time, never for all of a long batch.
   LossSum loss(Pass& pass, const int32_t* targets, int64_t rows, float grad_scale, const Matrix* dstream,
                float* amax);
   /// Logits of chosen rows of the last normalize() in the wide format, a limited number of rows at a time:
@@ -64,7 +68,7 @@ class Head {
  private:
   const ModelConfig& config_;
   Format format_;
-  NormLayer norm_;
+  std::optional<NormLayer> norm_;
   Linear linear_;
   NormSaved saved_;
   SavedOperand input_;

@@ -11,16 +11,17 @@
 namespace octavo {
 namespace {
 
-Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, ParameterSet& parameters) {
+Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, const Build& build) {
   Parameter p;
   p.name = name + ".weight";
   p.rows = shape.out;
   p.cols = shape.in;
   p.init = Init::normal;
-  p.init_std = shape.init_std;
+  p.layer = shape.layer;
+  p.init_std = layer_rule(build.config, shape.layer, shape.in).init_std;
   p.decay = true;
   p.transposed_on_disk = shape.transposed_on_disk;
-  return parameters.add(p);
+  return build.parameters.add(p);
 }
 
 }  // namespace
@@ -28,8 +29,10 @@ Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, Param
 Linear::Linear(const std::string& name, const Shape& shape, const Build& build, Parameter* tied)
     : name_(name),
       shape_(shape),
+      multiplier_(
+          static_cast<float>(layer_rule(build.config, shape.layer, shape.in).multiplier * shape.factor)),
       specs_(build.recipe.linear(name, build.block, build.blocks)),
-      weight_(tied ? *tied : add_matrix(name, shape, build.parameters),
+      weight_(tied ? *tied : add_matrix(name, shape, build),
               OperandSlots(name, weight_uses(specs_), build.scaler, build.purpose)),
       grad_(name, grad_output_uses(specs_), build.scaler, build.purpose) {
   weight_.parameter->overwritten_first = true;
@@ -42,6 +45,7 @@ Linear::Linear(const std::string& name, const Shape& shape, const Build& build, 
 
 GemmArgs Linear::product() const {
   GemmArgs args;
+  args.alpha = multiplier_;
   args.round_to_fp16 = specs_.output == Format::fp16;
   if (specs_.accumulate == Accumulate::fp16)
     args.fp16_sums = specs_.sums == SumsOf::codes ? Fp16Sums::codes : Fp16Sums::values;

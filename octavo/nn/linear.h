@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// y = x W^T + b, forward and backward, in the recipe's numbers.
+// y = multiplier * x W^T + b, forward and backward, in the recipe's numbers.
 #pragma once
 #include <memory>
 #include <string>
 
+#include "octavo/nn/model_config.h"
 #include "octavo/nn/operand.h"
 
 namespace octavo {
 
 /// What a layer is made from.
 struct Build {
+  const ModelConfig& config;
   const Recipe& recipe;
   Scaler& scaler;
   ParameterSet& parameters;
@@ -23,8 +25,9 @@ class Linear {
   struct Shape {
     int64_t in = 0, out = 0;
     bool bias = false;
-    double init_std = 0.02;
+    Layer layer = Layer::hidden;
     bool transposed_on_disk = false;
+    double factor = 1;  ///< of the multiplier that the scheme gives such a layer
   };
   /// Registers `name`.weight and `name`.bias; with `tied` the weight is that parameter and none is
   /// registered.
@@ -61,6 +64,7 @@ class Linear {
 
   std::string name_;
   Shape shape_;
+  float multiplier_;  ///< of all three products
   LinearSpecs specs_;
   Weight weight_;
   OperandSlots grad_;

@@ -9,33 +9,29 @@ namespace octavo {
 namespace {
 
 std::vector<Linear> make_in(const std::string& prefix, const ModelConfig& c, const Build& build) {
+  const Linear::Shape shape{c.width, c.ffn, c.biases(), Layer::hidden, c.family == Family::gpt2};
   std::vector<Linear> layers;
   layers.reserve(2);
-  if (c.gated()) {
-    layers.emplace_back(prefix + ".gate_proj", Linear::Shape{c.width, c.ffn, false, c.init_std, false},
-                        build);
-    layers.emplace_back(prefix + ".up_proj", Linear::Shape{c.width, c.ffn, false, c.init_std, false}, build);
-  } else {
-    layers.emplace_back(prefix + ".c_fc", Linear::Shape{c.width, c.ffn, true, c.init_std, true}, build);
-  }
+  if (c.gated()) layers.emplace_back(prefix + ".gate_proj", shape, build);
+  layers.emplace_back(prefix + (c.family == Family::gpt2 ? ".c_fc" : ".up_proj"), shape, build);
   return layers;
 }
 
-Linear::Shape down_shape(const ModelConfig& c) {
-  const double std = c.init_std / std::sqrt(2.0 * static_cast<double>(c.layers));
-  return {c.ffn, c.width, c.biases(), std, c.family == Family::gpt2};
+Linear::Shape down_shape(const ModelConfig& c, double factor) {
+  return {c.ffn, c.width, c.biases(), Layer::into_stream, c.family == Family::gpt2, factor};
 }
 
 }  // namespace
 
-Mlp::Mlp(const std::string& prefix, const ModelConfig& config, const Build& build)
+Mlp::Mlp(const std::string& prefix, const ModelConfig& config, const Build& build, double out_factor)
     : prefix_(prefix),
       format_(build.recipe.wide()),
       activation_(config.activation),
       width_(config.width),
       ffn_(config.ffn),
       in_(make_in(prefix, config, build)),
-      down_(prefix + (config.gated() ? ".down_proj" : ".c_proj"), down_shape(config), build) {}
+      down_(prefix + (config.family == Family::gpt2 ? ".c_proj" : ".down_proj"),
+            down_shape(config, out_factor), build) {}
 
 MlpSaved Mlp::make_saved(const Build& build) const {
   const std::string input_name = in_.size() == 1 ? in_[0].name() : prefix_ + ".gate_up";
@@ -106,7 +102,7 @@ void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
 }
 
 MlpGrads Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, bool hidden_kept,
-                       Matrix dx) const {
+                       Matrix dx, bool accumulate) const {
   const Matrix dhidden = pass.temporary(format_, dy.rows, ffn_);
   const Operand dy_codes = down_.grad_codes(pass, dy, amax_dy);
   down_.input_grad(pass, dy_codes, dhidden, false);
@@ -127,7 +123,7 @@ MlpGrads Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSave
 
   MlpGrads grads;
   grads[0] = in_[0].grad_codes(pass, dhidden, amax_gate);
-  in_[0].input_grad(pass, grads[0], dx, false);
+  in_[0].input_grad(pass, grads[0], dx, accumulate);
   if (!gated) return grads;
   grads[1] = in_[1].grad_codes(pass, dup, amax_up);
   in_[1].input_grad(pass, grads[1], dx, true);

@@ -23,7 +23,8 @@ using MlpGrads = std::array<Operand, 2>;
 
 class Mlp {
  public:
-  Mlp(const std::string& prefix, const ModelConfig& config, const Build& build);
+  /// `out_factor`: of the multiplier of the last product.
+  Mlp(const std::string& prefix, const ModelConfig& config, const Build& build, double out_factor);
 
   MlpSaved make_saved(const Build& build) const;
   /// The input's codes, the hidden codes, and what the activation read (with the scales of the codes); and
@@ -38,11 +39,11 @@ class Mlp {
   void forward(Pass& pass, MlpSaved& saved, Matrix y) const;
   /// Forward without the last product: what backward() needs of [rows].
   void forward_inner(Pass& pass, MlpSaved& saved, int64_t rows) const;
-  /// dx (overwritten) from dy; `amax_dy`: max |dy| where known. Without `hidden_kept` the hidden codes are
-  /// made again on the way. The gradients of the weights that read saved.input are left to weight_grads(),
-  /// within the same WorkspaceScope.
+  /// dx, overwritten or added to, from dy; `amax_dy`: max |dy| where known. Without `hidden_kept` the hidden
+  /// codes are made again on the way. The gradients of the weights that read saved.input are left to
+  /// weight_grads(), within the same WorkspaceScope.
   MlpGrads backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, bool hidden_kept,
-                    Matrix dx) const;
+                    Matrix dx, bool accumulate) const;
   void weight_grads(Pass& pass, const MlpSaved& saved, const MlpGrads& grads) const;
 
  private:

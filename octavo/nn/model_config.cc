@@ -10,7 +10,17 @@
 
 namespace octavo {
 
-const char* to_string(Family family) { return family == Family::gpt2 ? "gpt2" : "llama"; }
+const char* to_string(Family family) {
+  switch (family) {
+    case Family::gpt2:
+      return "gpt2";
+    case Family::llama:
+      return "llama";
+    case Family::octavo:
+      return "octavo";
+  }
+  return "?";
+}
 
 void validate(const ModelConfig& c, const std::string& source) {
   const auto positive = [&](int64_t value, const char* key, int64_t limit) {
@@ -33,7 +43,7 @@ void validate(const ModelConfig& c, const std::string& source) {
   if (c.family == Family::gpt2 && c.heads * c.head_dim != c.width)
     fail_data(
         fmt::format("{}: width {} is not heads {} x head_dim {}", source, c.width, c.heads, c.head_dim));
-  if (c.family == Family::llama && c.head_dim % 2 != 0)
+  if (c.rotary() && c.head_dim % 2 != 0)
     fail_data(fmt::format("{}: head_dim {} is odd, rotary positions need pairs", source, c.head_dim));
   const auto number = [&](double value, const char* key, double least) {
     if (!std::isfinite(value) || value < least)
@@ -43,6 +53,19 @@ void validate(const ModelConfig& c, const std::string& source) {
   number(c.norm_eps, "norm_eps", std::numeric_limits<double>::min());
   number(c.rope_theta, "rope_theta", std::numeric_limits<double>::min());
   number(c.init_std, "init_std", 0);
+  number(c.tau, "tau", 0);
+  if (c.residual == Residual::fixed && (c.tau <= 0 || c.tau >= 1))
+    fail_data(fmt::format("{}: tau is {}, expected a share between 0 and 1", source, c.tau));
+  const bool plain = c.scheme == Scheme::sp && c.placement == NormPlacement::pre &&
+                     c.residual == Residual::sum && c.final_norm && c.multipliers && !c.sqrt_softmax;
+  if (c.family != Family::octavo && !plain)
+    fail_unsupported(
+        fmt::format("{}: schemes, residual rules, norm placement and softmax are those of family octavo; a "
+                    "{} model has none of them",
+                    source, to_string(c.family)));
+  if (c.placement == NormPlacement::pre && !c.final_norm)
+    fail_unsupported(
+        fmt::format("{}: a model whose norms stand before the branches needs a final_norm", source));
 }
 
 namespace {
@@ -52,12 +75,12 @@ int64_t block_matrix_elements(const ModelConfig& c) {
 }  // namespace
 
 int64_t parameter_count(const ModelConfig& c, bool without_embeddings) {
-  const int64_t norm = c.width * (c.family == Family::gpt2 ? 2 : 1);
+  const int64_t norm = c.width * (c.biases() ? 2 : 1);
   const int64_t biases = c.biases() ? c.qkv_width() + c.width + c.ffn + c.width : 0;
-  int64_t count = c.layers * (block_matrix_elements(c) + biases + 2 * norm) + norm;
+  int64_t count = c.layers * (block_matrix_elements(c) + biases + 2 * norm) + (c.final_norm ? norm : 0);
   if (!without_embeddings) {
     count += c.vocab_size * c.width * (c.tied_head ? 1 : 2);
-    if (c.family == Family::gpt2) count += c.context * c.width;
+    if (!c.rotary()) count += c.context * c.width;
   }
   return count;
 }

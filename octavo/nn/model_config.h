@@ -6,12 +6,15 @@
 #include <vector>
 
 #include "octavo/kernels/activation.h"
+#include "octavo/nn/scheme.h"
 
 namespace octavo {
 
 /// gpt2: learned positions, LayerNorm, biases, one fused qkv matrix, a plain MLP.
 /// llama: rotary positions, RMSNorm, no biases, separate q/k/v, a gated MLP, grouped key/value heads.
-enum class Family { gpt2, llama };
+/// octavo: a GPT to compare parametrizations on: LayerNorm, no biases, one fused qkv matrix, a plain MLP,
+/// rotary or learned positions; the scheme decides the rest.
+enum class Family { gpt2, llama, octavo };
 const char* to_string(Family family);
 
 struct ModelConfig {
@@ -27,14 +30,26 @@ struct ModelConfig {
   int64_t ffn = 0;       ///< hidden width of the MLP
   Activation activation = Activation::gelu_tanh;
   double norm_eps = 1e-5;
-  double rope_theta = 10000.0;  ///< llama only
+  double rope_theta = 10000.0;  ///< rotary positions only
   bool tied_head = true;        ///< the LM head is the embedding
   double init_std = 0.02;
-  std::vector<int64_t> eos;  ///< end-of-text ids, may be empty
+  // Family octavo chooses these; the others are `sp` as it stands here.
+  Scheme scheme = Scheme::sp;
+  NormPlacement placement = NormPlacement::pre;
+  Residual residual = Residual::sum;
+  double tau = 0;  ///< share of a branch in the variance of the stream; residual `fixed` only
+  bool learned_positions = false;
+  bool final_norm = true;     ///< before the LM head
+  bool multipliers = true;    ///< false: products inside the blocks are not multiplied, whatever the scheme
+  bool sqrt_softmax = false;  ///< attention weights are the square roots of a softmax
+  std::vector<int64_t> eos;   ///< end-of-text ids, may be empty
   int64_t bos = -1;
 
   bool gated() const { return family == Family::llama; }
+  bool layer_norm() const { return family != Family::llama; }
+  bool fused_qkv() const { return family != Family::llama; }
   bool biases() const { return family == Family::gpt2; }
+  bool rotary() const { return family == Family::llama || (family == Family::octavo && !learned_positions); }
   int64_t q_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }
   int64_t qkv_width() const { return q_width() + 2 * kv_width(); }

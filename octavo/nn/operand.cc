@@ -162,14 +162,27 @@ SavedOperand::Draft SavedOperand::begin(Pass& pass, int64_t rows, Matrix own) co
   if (direct()) return draft(rows_of(kept_.storage, 0, rows));
   if (own.data) return draft(own);
   if (slots_.along().direct(activation_)) return draft(rows_of(forward_.storage, 0, rows));
-  // A step that records statistics needs the values themselves, and the plan has room for them; so do two
-  // payloads.
-  if (!slots_.two() && !pass.planning() && !pass.records && slots_.along().scale_is_known(pass)) {
-    ScaledTensor out = kept_.tensor;
-    out.codes = rows_of(kept_.storage, 0, rows);
-    return {{}, pass.new_amax(), slots_.along().begin_codes(pass, out)};
-  }
+  if (!pass.planning() && coded_at_once(pass)) return begin_codes(pass, rows, {});
   return draft(pass.temporary(activation_, rows, cols_));
+}
+
+SavedOperand::Draft SavedOperand::begin_both(Pass& pass, int64_t rows, Matrix own) const {
+  if (direct() || !coded_at_once(pass)) return begin(pass, rows, own);
+  return begin_codes(pass, rows, own);
+}
+
+// A step that records statistics needs the values themselves, and the plan has room for them; so do two
+// payloads.
+bool SavedOperand::coded_at_once(const Pass& pass) const {
+  return !slots_.two() && !pass.records && slots_.along().scale_is_known(pass);
+}
+
+SavedOperand::Draft SavedOperand::begin_codes(Pass& pass, int64_t rows, Matrix data) const {
+  float* const amax = pass.new_amax();
+  if (pass.planning()) return {data, amax, {}};
+  ScaledTensor out = kept_.tensor;
+  out.codes = rows_of(kept_.storage, 0, rows);
+  return {data, amax, slots_.along().begin_codes(pass, out)};
 }
 
 void SavedOperand::fill(Pass& pass, Payload& payload, const OperandSlot& slot, const Draft& draft) {

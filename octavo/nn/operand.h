@@ -103,11 +103,14 @@ class SavedOperand {
   /// Where the producer writes: the saved memory itself when nothing is converted, else `own` or a temporary
   /// of the pass.
   struct Draft {
-    Matrix data;            ///< data == nullptr: the producer writes `codes` at once
+    Matrix data;            ///< data == nullptr: the producer writes nothing but `codes`
     float* amax = nullptr;  ///< wanted from the producer, or nullptr
-    CodesOut codes{};
+    CodesOut codes{};       ///< wanted from the producer, or none
   };
   Draft begin(Pass& pass, int64_t rows, Matrix own = {}) const;
+  /// For a producer that can write values and codes in one pass, and whose values are wanted in any case: in
+  /// `own`, or in the saved memory when nothing is converted.
+  Draft begin_both(Pass& pass, int64_t rows, Matrix own) const;
   /// Converts the draft. Call within the WorkspaceScope of begin().
   void finish(Pass& pass, const Draft& draft);
   /// For a producer that can make the codes again in its backward pass, to the same bits.
@@ -126,6 +129,9 @@ class SavedOperand {
   void reserve_codes(Payload& payload, const OperandSlot& slot, Arena& arena, int64_t rows, int64_t cols);
   void reserve_scales(Payload& payload, const OperandSlot& slot, Arena& arena, int64_t rows, int64_t cols);
   void bind(Payload& payload, const OperandSlot& slot, const Arena& arena);
+  /// Whether the producer may write the kept codes itself now.
+  bool coded_at_once(const Pass& pass) const;
+  Draft begin_codes(Pass& pass, int64_t rows, Matrix data) const;
   void fill(Pass& pass, Payload& payload, const OperandSlot& slot, const Draft& draft);
 
   OperandSlots slots_;

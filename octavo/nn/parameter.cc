@@ -25,13 +25,13 @@ int64_t ParameterSet::total_size() const {
   return total;
 }
 
-void ParameterSet::reserve(Parameter& p, Arena& arena, Purpose purpose, bool keep_value) {
+void ParameterSet::reserve(Parameter& p, Arena& arena, Purpose purpose, int moments, bool keep_value) {
   const size_t bytes = static_cast<size_t>(p.size()) * sizeof(float);
   if (keep_value) p.value_block = arena.reserve("weights", bytes);
   if (purpose != Purpose::training) return;
   p.grad_block = arena.reserve("gradients", bytes);
   p.moment1_block = arena.reserve("optimizer", bytes);
-  p.moment2_block = arena.reserve("optimizer", bytes);
+  p.moment2_block = moments > 1 ? arena.reserve("optimizer", bytes) : Arena::Block{};
 }
 
 void ParameterSet::bind(const Arena& arena) {

@@ -8,6 +8,7 @@
 
 #include "octavo/base/arena.h"
 #include "octavo/base/thread_pool.h"
+#include "octavo/nn/scheme.h"
 
 namespace octavo {
 
@@ -17,6 +18,7 @@ enum class Init { zeros, ones, normal };
 struct Parameter {
   std::string name;  ///< the Hugging Face name
   int64_t rows = 1, cols = 0;
+  Layer layer = Layer::vector;
   Init init = Init::zeros;
   double init_std = 0;
   bool decay = false;               ///< matrices decay, vectors do not
@@ -26,8 +28,8 @@ struct Parameter {
       nullptr;            ///< FP32 master; nullptr in a model made for inference whose compute copy is enough
   float* grad = nullptr;  ///< training only
   float* moment1 = nullptr;
-  float* moment2 = nullptr;
-  float amax = -1;  ///< max |value| when known from the optimizer pass, else negative
+  float* moment2 = nullptr;  ///< where the optimizer has two
+  float amax = -1;           ///< max |value| when known from the optimizer pass, else negative
 
   /// The first contribution of a step overwrites the gradient, so that nothing has to zero it or add to
   /// zeros.
@@ -51,12 +53,12 @@ class ParameterSet {
   Parameter* find(const std::string& name);
   int64_t total_size() const;
 
-  /// Reserves masters ("weights"), gradients and AdamW states as `purpose` needs. `keep_value(p)` false drops
-  /// the master of p.
+  /// Reserves masters ("weights"), gradients and 1 or 2 `moments` as `purpose` needs. `keep_value(p)` false
+  /// drops the master of p.
   template <class Keep>
-  void plan(Arena& arena, Purpose purpose, Keep keep_value) {
+  void plan(Arena& arena, Purpose purpose, int moments, Keep keep_value) {
     for (Parameter& p : parameters_)
-      reserve(p, arena, purpose, purpose == Purpose::training || keep_value(p));
+      reserve(p, arena, purpose, moments, purpose == Purpose::training || keep_value(p));
   }
   /// Sets the pointers after Arena::commit().
   void bind(const Arena& arena);
@@ -69,7 +71,7 @@ class ParameterSet {
   void zero_gradients(ThreadPool& pool);
 
  private:
-  static void reserve(Parameter& p, Arena& arena, Purpose purpose, bool keep_value);
+  static void reserve(Parameter& p, Arena& arena, Purpose purpose, int moments, bool keep_value);
   std::deque<Parameter> parameters_;
 };
 

@@ -12,19 +12,24 @@ namespace octavo {
 
 Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpose purpose, ThreadPool& pool)
     : config_(config), recipe_(recipe), purpose_(purpose), pool_(pool) {
-  const std::vector<std::string> reasons = unsupported(recipe);
+  std::vector<std::string> reasons = unsupported(recipe);
+  if (recipe.needs_unit_scaled_model() && !keeps_unit_scale(config_))
+    reasons.push_back(fmt::format(
+        "static scaling casts tensors as they are, which needs a model that keeps them near unit variance: "
+        "model.scheme munit, umup or unit, not {}{}",
+        to_string(config_.family),
+        config_.family == Family::octavo ? fmt::format(" with scheme {}", to_string(config_.scheme)) : ""));
   if (!reasons.empty()) fail_unsupported(fmt::format("recipe {}: {}", recipe.name, reasons.front()));
 
   const int blocks = static_cast<int>(config_.layers);
-  const Build outside{recipe_, scaler_, parameters_, purpose_, -1, blocks};
+  const Build outside{config_, recipe_, scaler_, parameters_, purpose_, -1, blocks};
   embedding_ = std::make_unique<EmbeddingLayer>(config_, outside);
   blocks_.reserve(static_cast<size_t>(blocks));
   const std::string prefix = config_.family == Family::gpt2 ? "transformer.h." : "model.layers.";
   for (int i = 0; i < blocks; ++i) {
-    const Build inside{recipe_, scaler_, parameters_, purpose_, i, blocks};
-    blocks_.emplace_back(prefix + std::to_string(i), config_, inside,
-                         config_.family == Family::llama ? &rope_ : nullptr);
-    saved_.push_back(blocks_.back().make_saved(inside));
+    const Build inside{config_, recipe_, scaler_, parameters_, purpose_, i, blocks};
+    blocks_.push_back(Block::make(prefix + std::to_string(i), inside, config_.rotary() ? &rope_ : nullptr));
+    saved_.push_back(blocks_.back()->make_saved(inside));
   }
   head_ = std::make_unique<Head>(config_, outside, config_.tied_head ? &embedding_->table() : nullptr);
   if (config_.tied_head && head_->linear().weight().format() == recipe_.wide())
@@ -34,8 +39,8 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
 std::vector<Weight*> Transformer::weights() {
   std::vector<Weight*> all;
   if (!embedding_->shares()) all.push_back(&embedding_->own());
-  for (Block& block : blocks_)
-    for (Linear* linear : block.linears()) all.push_back(&linear->weight());
+  for (const auto& block : blocks_)
+    for (Linear* linear : block->linears()) all.push_back(&linear->weight());
   all.push_back(&head_->linear().weight());
   return all;
 }
@@ -51,18 +56,18 @@ void Transformer::reserve(const Limits& limits) {
     if (!weight->reads_master()) copied.push_back(weight->parameter);
   for (Weight* weight : weights())
     if (weight->reads_master()) std::erase(copied, weight->parameter);
-  parameters_.plan(arena_, purpose_, [&](const Parameter& p) {
+  parameters_.plan(arena_, purpose_, limits_.moments, [&](const Parameter& p) {
     return std::find(copied.begin(), copied.end(), &p) == copied.end();
   });
   for (Weight* weight : weights()) weight->plan(arena_);
   if (limits_.pack_weights) {
-    for (Block& block : blocks_)
-      for (Linear* linear : block.linears()) linear->plan_packed(arena_, purpose_ == Purpose::training);
+    for (const auto& block : blocks_)
+      for (Linear* linear : block->linears()) linear->plan_packed(arena_, purpose_ == Purpose::training);
     head_->linear().plan_packed(arena_, purpose_ == Purpose::training);
   }
-  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].plan(arena_, saved_[i], rows, limits_.kept, true);
+  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i]->plan(arena_, saved_[i], rows, limits_.kept, true);
   arena_.overlap(saved_.size(),
-                 [&](size_t i) { blocks_[i].plan(arena_, saved_[i], rows, limits_.kept, false); });
+                 [&](size_t i) { blocks_[i]->plan(arena_, saved_[i], rows, limits_.kept, false); });
   head_->plan(arena_, rows);
   branch_block_ =
       arena_.reserve("activations", static_cast<size_t>(rows * config_.width * bytes(recipe_.wide())));
@@ -82,7 +87,7 @@ void Transformer::bind() {
   const int64_t rows = limits_.batch * limits_.seq;
   parameters_.bind(arena_);
   for (Weight* weight : weights()) weight->bind(arena_);
-  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i].bind(arena_, saved_[i], rows);
+  for (size_t i = 0; i < saved_.size(); ++i) blocks_[i]->bind(arena_, saved_[i], rows);
   head_->bind(arena_, rows);
   branch_ = dense(arena_.at<void>(branch_block_), recipe_.wide(), rows, config_.width);
   cache_.clear();
@@ -144,7 +149,7 @@ const Arena& Transformer::plan(const Limits& limits) {
 void Transformer::allocate(const Limits& limits) {
   plan(limits);
   arena_.commit();
-  if (config_.family == Family::llama) rope_ = RopeTables::make(config_, std::max(limits.seq, limits.cache));
+  if (config_.rotary()) rope_ = RopeTables::make(config_, std::max(limits.seq, limits.cache));
   bind();
   workspace_ = Workspace(arena_.at<void>(workspace_block_), workspace_bytes_);
 }
@@ -192,18 +197,35 @@ void Transformer::requantize_weights() {
   for (Weight* weight : weights()) weight->requantize(*pass_);
 }
 
-void Transformer::forward(const Batch& batch, bool cached) {
+Stream Transformer::embed(const Batch& batch) {
   const int64_t rows = batch.rows();
-  const Matrix first = rows_of(saved_[0].norm1.stream, 0, rows), branch = rows_of(branch_, 0, rows);
-  embedding_->forward(*pass_, batch, first);
-  ConstMatrix stream = first, branch_in;
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    BlockSaved& saved = saved_[i];
-    blocks_[i].forward(*pass_, batch, stream, branch_in, saved, cached ? &cache_[i] : nullptr, branch);
-    stream = rows_of(saved.norm2.stream, 0, rows);
-    branch_in = branch;
+  Stream stream;
+  stream.scratch = rows_of(branch_, 0, rows);
+  if (config_.placement == NormPlacement::pre) {
+    stream.sum = rows_of(saved_[0].norm1.input, 0, rows);
+    embedding_->forward(*pass_, batch, stream.sum);
+    return stream;
   }
-  head_->normalize(*pass_, stream, branch_in);
+  SavedOperand& first = saved_[0].attention.input;
+  const WorkspaceScope scope(workspace_);
+  SavedOperand::Draft draft = first.begin(*pass_, rows, stream.scratch);
+  draft.amax = nullptr;  // lookups do not find it
+  embedding_->forward(*pass_, batch, draft.data);
+  first.finish(*pass_, draft);
+  stream.sum = draft.data;
+  return stream;
+}
+
+void Transformer::forward(const Batch& batch, bool cached) {
+  Stream stream = embed(batch);
+  const bool post = config_.placement == NormPlacement::res_post;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const bool last = i + 1 == blocks_.size();
+    SavedOperand* const next = !post ? nullptr : last ? head_->input() : &saved_[i + 1].attention.input;
+    if (post && last && !next) stream.scratch = head_->norm_input(batch.rows());
+    blocks_[i]->forward(*pass_, batch, stream, saved_[i], next, cached ? &cache_[i] : nullptr);
+  }
+  head_->normalize(*pass_, stream.sum, stream.branch, stream.skip);
 }
 
 LossSum Transformer::train(const Batch& batch, const int32_t* targets, float grad_scale) {
@@ -216,7 +238,7 @@ LossSum Transformer::train(const Batch& batch, const int32_t* targets, float gra
   float* amax = scaled ? pass_->new_amax() : nullptr;
   const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream, amax);
   for (size_t i = blocks_.size(); i-- > 0;)
-    blocks_[i].backward(*pass_, batch, saved_[i], limits_.kept, dstream, amax);
+    blocks_[i]->backward(*pass_, batch, saved_[i], limits_.kept, dstream, amax);
   embedding_->backward(*pass_, batch, dstream);
   return sum;
 }

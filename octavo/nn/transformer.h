@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A GPT-2 or Llama language model in the numbers of a recipe.
+// A language model (model_config.h: GPT-2, Llama, or a GPT under a parametrization) in the numbers of a
+// recipe.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -20,7 +21,8 @@ struct Limits {
   int64_t cache = 0;           ///< inference: rows of key/value cache a sequence
   Kept kept = {};              ///< training: what is not computed again in the backward pass
   bool pack_weights =
-      false;  ///< keep weights packed for the GEMMs as well: 2 bytes an element for each direction
+      false;        ///< keep weights packed for the GEMMs as well: 2 bytes an element for each direction
+  int moments = 2;  ///< training: optimizer states a parameter
 };
 
 class Transformer {
@@ -88,6 +90,7 @@ class Transformer {
   void reserve(const Limits& limits);
   void bind();
   std::vector<Weight*> weights();
+  Stream embed(const Batch& batch);
   void forward(const Batch& batch, bool cached);
   void rehearse();
 
@@ -99,7 +102,7 @@ class Transformer {
   ParameterSet parameters_;
   RopeTables rope_;
   std::unique_ptr<EmbeddingLayer> embedding_;
-  std::vector<Block> blocks_;
+  std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<Head> head_;
   std::vector<BlockSaved> saved_;  ///< one a block; parts that are not kept share their memory
   std::vector<KvCache> cache_;

@@ -49,8 +49,9 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
   if (scaler.needs_amax(slot) && !seen) seen = amax(request.x, pool);
   out.scales[0] = scaler.scale_for(slot, seen.value_or(0.0f));
   float measured = 0;
-  if (scaler.wants_observation(slot) && !seen) args.amax = &measured;
+  if ((scaler.wants_observation(slot) || request.stats) && !seen) args.amax = &measured;
   quantize(args, pool);
+  if (request.stats) scaler.note_amax(slot, seen.value_or(measured));
   if (scaler.wants_observation(slot)) scaler.observe(slot, seen.value_or(measured));
 }
 

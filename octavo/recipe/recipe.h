@@ -93,7 +93,9 @@ struct LayerRules {
   friend bool operator==(const LayerRules&, const LayerRules&) = default;
 };
 
-enum class LossScaling { none, static_, dynamic };
+/// unit: the power of two nearest to tokens a step x width, which gives the gradient of the last stream unit
+/// variance in a model whose LM head has the multiplier 1/width (arXiv:2502.05967).
+enum class LossScaling { none, static_, dynamic, unit };
 struct LossSpec {
   LossScaling kind = LossScaling::none;
   double factor = 1;  ///< static only

@@ -33,10 +33,7 @@ void check_operand(Role role, const RoleSpec& spec, Reasons& reasons) {
     case ScalingKind::current:
     case ScalingKind::delayed:
     case ScalingKind::mse:
-      break;
-    case ScalingKind::static_:
-      reasons.push_back(
-          fmt::format("{}: static scaling needs a unit-scaled model, and none is implemented yet", path));
+    case ScalingKind::static_:  // the model decides whether it fits
       break;
     case ScalingKind::automatic:
       reasons.push_back(fmt::format("{}: {} scaling is not implemented yet", path, word(spec.scaling.kind)));

@@ -48,6 +48,7 @@ GranularitySpec read_granularity(const TableReader& reader, const std::string& t
 LossSpec read_loss(const TableReader& reader, const std::string& text) {
   if (text == "none") return {};
   if (text == "dynamic") return {LossScaling::dynamic, 1};
+  if (text == "unit") return {LossScaling::unit, 1};
   const std::string_view view = text;
   if (view.starts_with("static:")) {
     double factor = 0;
@@ -60,7 +61,7 @@ LossSpec read_loss(const TableReader& reader, const std::string& text) {
                                      text));
   }
   reader.fail("scale", fmt::format("'loss.scale' cannot be '{}'{}", text,
-                                   did_you_mean(text, {"none", "static:1024", "dynamic"})));
+                                   did_you_mean(text, {"none", "static:1024", "unit", "dynamic"})));
 }
 
 class RecipeReader {

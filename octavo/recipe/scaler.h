@@ -62,6 +62,8 @@ class Scaler {
   /// What was used and seen last, for the log; 1 and 0 before the first use.
   float last_scale(Slot slot) const;
   float last_amax(Slot slot) const { return slots_[static_cast<size_t>(slot)].last_amax; }
+  /// Enters an amax for the log alone.
+  void note_amax(Slot slot, float amax) { entry(slot).last_amax = amax; }
   /// Non-finite amaxes since construction or clear_nonfinite(): the trainer stops or skips the step.
   int64_t nonfinite(Slot slot) const { return slots_[static_cast<size_t>(slot)].nonfinite; }
   int64_t nonfinite() const;

@@ -131,6 +131,8 @@ std::string loss_word(const LossSpec& loss) {
       return fmt::format("static:{}", loss.factor);
     case LossScaling::dynamic:
       return "dynamic";
+    case LossScaling::unit:
+      return "unit";
   }
   return "?";
 }

@@ -41,7 +41,7 @@ std::string_view to_string(TensorClass tensor_class) {
 LayerKind layer_kind(std::string_view tensor) {
   const std::vector<std::string_view> parts = parts_of(tensor);
   const std::string_view last = parts.back(), before = parts.size() > 1 ? parts[parts.size() - 2] : "";
-  if (is_one_of(last, {"c_attn", "qkv", "q_proj", "k_proj", "v_proj"})) return LayerKind::qkv;
+  if (is_one_of(last, {"c_attn", "qkv", "qkv_proj", "q_proj", "k_proj", "v_proj"})) return LayerKind::qkv;
   if (last == "o_proj" || (last == "c_proj" && before == "attn")) return LayerKind::attention_out;
   if (is_one_of(last, {"c_fc", "gate_up", "gate_proj", "up_proj"})) return LayerKind::ffn_up;
   if (last == "down_proj" || (last == "c_proj" && before == "mlp")) return LayerKind::ffn_down;

@@ -40,7 +40,7 @@ void save_optimizer(const std::string& path, Transformer& model) {
   std::vector<TensorToWrite> tensors;
   for (const Parameter& p : model.parameters().all()) {
     tensors.push_back({"moment1." + p.name, FileDtype::f32, shape_of(p), p.moment1});
-    tensors.push_back({"moment2." + p.name, FileDtype::f32, shape_of(p), p.moment2});
+    if (p.moment2) tensors.push_back({"moment2." + p.name, FileDtype::f32, shape_of(p), p.moment2});
   }
   for (const NamedState& s : scaler)
     tensors.push_back({"scaler." + s.name, FileDtype::f32, {s.values.size()}, s.values.data()});
@@ -60,7 +60,7 @@ void load_optimizer(const std::string& path, Transformer& model) {
   std::vector<NamedState> scaler;
   for (Parameter& p : model.parameters().all()) {
     read_moment(file, "moment1." + p.name, p, p.moment1);
-    read_moment(file, "moment2." + p.name, p, p.moment2);
+    if (p.moment2) read_moment(file, "moment2." + p.name, p, p.moment2);
   }
   for (const TensorInfo& tensor : file.tensors()) {
     if (tensor.name().rfind("scaler.", 0) != 0) continue;

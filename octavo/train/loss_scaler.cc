@@ -5,10 +5,15 @@
 
 namespace octavo {
 
+LossScaler::LossScaler(const LossSpec& spec, int64_t tokens, int64_t width) : spec_(spec) {
+  if (spec_.kind == LossScaling::unit)
+    spec_.factor = std::exp2(std::round(std::log2(static_cast<double>(tokens) * static_cast<double>(width))));
+}
+
 double LossScaler::scale(const LossScaleState& state) const {
   if (spec_.kind == LossScaling::none) return 1;
-  if (spec_.kind == LossScaling::static_) return spec_.factor;
-  return std::ldexp(1.0, static_cast<int>(state.exponent));
+  if (spec_.kind == LossScaling::dynamic) return std::ldexp(1.0, static_cast<int>(state.exponent));
+  return spec_.factor;
 }
 
 bool LossScaler::accept(bool finite, LossScaleState& state) const {

@@ -25,7 +25,20 @@ void each_key(C& c, Visit visit) {
   visit("init", c.init, "model directory to start from instead of random weights");
   visit("seed", c.seed, "seed of initial weights and data order");
   visit("threads", c.threads, "CPU threads, 0 = all; results do not depend on it");
-  visit("model.family", c.model.family, "gpt2 or llama");
+  visit("model.family", c.model.family, "gpt2, llama or octavo (docs/schemes.md)");
+  visit("model.scheme", c.model.scheme, "octavo: parametrization sp, mup, unit, umup or munit");
+  visit("model.norm", c.model.norm,
+        "octavo: where norms stand, pre or res-post (at the end of a branch); empty = the scheme's own");
+  visit("model.residual", c.model.residual,
+        "octavo: how branches join the stream, sum, fixed or running-mean; empty = the scheme's own");
+  visit("model.tau", c.model.tau,
+        "octavo: share of a branch in the stream's variance (residual fixed), 0 = from the depth");
+  visit("model.final_norm", c.model.final_norm,
+        "octavo: a norm before the LM head, yes or no; empty = the scheme's own");
+  visit("model.positions", c.model.positions, "octavo: rotary or learned");
+  visit("model.softmax", c.model.softmax, "octavo: attention weights, plain or sqrt (of the softmax)");
+  visit("model.multipliers", c.model.multipliers,
+        "octavo: constants of the products inside blocks, scheme or none");
   visit("model.vocab_size", c.model.vocab_size, "tokens in the vocabulary, 0 = that of the data");
   visit("model.context", c.model.context, "longest sequence");
   visit("model.width", c.model.width, "width of the residual stream");
@@ -34,11 +47,12 @@ void each_key(C& c, Visit visit) {
   visit("model.kv_heads", c.model.kv_heads, "key/value heads, 0 = heads");
   visit("model.head_dim", c.model.head_dim, "width of a head, 0 = width / heads");
   visit("model.ffn", c.model.ffn,
-        "hidden width of the MLP, 0 = 4 x width (gpt2) or 8/3 x width rounded up to 32 (llama)");
+        "hidden width of the MLP, 0 = 4 x width or 8/3 x width rounded up to 32 (llama)");
   visit("model.activation", c.model.activation, "gelu_tanh, gelu, relu or silu; empty = the family's own");
   visit("model.norm_eps", c.model.norm_eps, "epsilon of the norms");
-  visit("model.rope_theta", c.model.rope_theta, "base of the rotary positions (llama)");
-  visit("model.init_std", c.model.init_std, "standard deviation of the initial weights");
+  visit("model.rope_theta", c.model.rope_theta, "base of the rotary positions");
+  visit("model.init_std", c.model.init_std,
+        "standard deviation of the initial weights, 0 = the scheme's own (0.02, or 1)");
   visit("model.tied_head", c.model.tied_head, "the LM head shares the embedding");
   visit("data.train", c.data.train, "training data: token shards, or a directory made by `octavo prepare`");
   visit("data.val", c.data.val, "validation data; empty = the directory's own");
@@ -54,13 +68,20 @@ void each_key(C& c, Visit visit) {
         "what the backward pass makes again instead of keeping it, to the same bits: norm, activation, block "
         "(all "
         "but the stream between blocks), none, or auto (norm and activation where inputs have 8 bits)");
+  visit("optim.name", c.optim.name, "adamw or lion");
+  visit(
+      "optim.base_width", c.optim.base_width,
+      "width at which lr and weight_decay were found; the scheme's rules carry them to this model's width; 0 "
+      "= this width");
   visit("optim.lr", c.optim.lr, "peak learning rate");
   visit("optim.min_lr", c.optim.min_lr, "learning rate at the last step");
   visit("optim.warmup_steps", c.optim.warmup_steps, "steps of linear warm-up");
   visit("optim.schedule", c.optim.schedule, "cosine, linear or constant after the warm-up");
-  visit("optim.weight_decay", c.optim.weight_decay, "decoupled weight decay of the matrices");
+  visit("optim.weight_decay", c.optim.weight_decay, "weight decay of the matrices, not through the gradient");
+  visit("optim.decoupled_decay", c.optim.decoupled_decay,
+        "a step takes weight_decay x (schedule) of a weight instead of weight_decay x lr");
   visit("optim.beta1", c.optim.beta1, "decay of the first moment");
-  visit("optim.beta2", c.optim.beta2, "decay of the second moment");
+  visit("optim.beta2", c.optim.beta2, "decay of the second moment (lion: of its only one)");
   visit("optim.eps", c.optim.eps, "epsilon of AdamW");
   visit("optim.clip", c.optim.clip, "largest global gradient norm, 0 = no clipping");
   visit("eval.every", c.eval.every, "steps between evaluations, 0 = only at the end");
@@ -265,6 +286,10 @@ void validate(const RunConfig& c) {
   check(c.checkpoint.keep >= 1, "checkpoint.keep", c.checkpoint.keep, "at least 1");
   packing(c.data.packing);
   const std::vector<std::string> schedules{"cosine", "linear", "constant"};
+  const std::vector<std::string> optimizers{"adamw", "lion"};
+  if (c.optim.name != "adamw" && c.optim.name != "lion")
+    fail_usage(fmt::format("optim.name is '{}'{}", c.optim.name, did_you_mean(c.optim.name, optimizers)));
+  check(c.optim.base_width >= 0, "optim.base_width", c.optim.base_width, "0 (this width) or more");
   if (c.optim.schedule != "cosine" && c.optim.schedule != "linear" && c.optim.schedule != "constant")
     fail_usage(
         fmt::format("optim.schedule is '{}'{}", c.optim.schedule, did_you_mean(c.optim.schedule, schedules)));
@@ -294,14 +319,43 @@ Kept kept_state(const RunConfig& config, const Recipe& recipe) {
   return kept;
 }
 
+namespace {
+
+/// The index of a word among those a key knows.
+size_t choice(const char* key, const std::string& value, const std::vector<std::string>& words) {
+  for (size_t i = 0; i < words.size(); ++i)
+    if (words[i] == value) return i;
+  fail_usage(fmt::format("{} is '{}'{}", key, value, did_you_mean(value, words)));
+}
+
+/// What only family octavo chooses.
+void choose_scheme(const RunConfig::Model& from, ModelConfig& m) {
+  m.scheme = static_cast<Scheme>(choice("model.scheme", from.scheme, scheme_words()));
+  const SchemeDefaults own = defaults_of(m.scheme);
+  m.placement = own.placement;
+  m.residual = own.residual;
+  m.final_norm = own.final_norm;
+  if (!from.norm.empty())
+    m.placement = static_cast<NormPlacement>(choice("model.norm", from.norm, placement_words()));
+  if (!from.residual.empty())
+    m.residual = static_cast<Residual>(choice("model.residual", from.residual, residual_words()));
+  if (!from.final_norm.empty())
+    m.final_norm = choice("model.final_norm", from.final_norm, {"no", "yes"}) == 1;
+  else if (m.placement == NormPlacement::pre)
+    m.final_norm = true;
+  m.learned_positions = choice("model.positions", from.positions, {"rotary", "learned"}) == 1;
+  m.sqrt_softmax = choice("model.softmax", from.softmax, {"plain", "sqrt"}) == 1;
+  m.multipliers = choice("model.multipliers", from.multipliers, {"none", "scheme"}) == 1;
+  m.tau = m.residual != Residual::fixed ? 0 : from.tau != 0 ? from.tau : default_tau(m.layers);
+}
+
+}  // namespace
+
 ModelConfig model_config(const RunConfig& c, int64_t vocab_size) {
   const std::string source = c.preset.empty() ? "model" : "preset " + c.preset;
   ModelConfig m;
   m.name = c.preset;
-  if (c.model.family != "gpt2" && c.model.family != "llama")
-    fail_usage(fmt::format("model.family is '{}'{}", c.model.family,
-                           did_you_mean(c.model.family, {"gpt2", "llama"})));
-  m.family = c.model.family == "gpt2" ? Family::gpt2 : Family::llama;
+  m.family = static_cast<Family>(choice("model.family", c.model.family, {"gpt2", "llama", "octavo"}));
   m.vocab_size = c.model.vocab_size ? c.model.vocab_size : vocab_size;
   m.context = c.model.context;
   m.width = c.model.width;
@@ -313,19 +367,14 @@ ModelConfig model_config(const RunConfig& c, int64_t vocab_size) {
   m.ffn = c.model.ffn;
   if (m.ffn == 0) m.ffn = m.gated() ? (m.width * 8 / 3 + 31) / 32 * 32 : 4 * m.width;
   m.activation = m.gated() ? Activation::silu : Activation::gelu_tanh;
-  if (!c.model.activation.empty()) {
-    const std::vector<std::string> names{"gelu_tanh", "gelu", "relu", "silu"};
-    size_t index = 0;
-    while (index < names.size() && names[index] != c.model.activation) ++index;
-    if (index == names.size())
-      fail_usage(fmt::format("model.activation is '{}'{}", c.model.activation,
-                             did_you_mean(c.model.activation, names)));
-    m.activation = static_cast<Activation>(index);
-  }
+  if (!c.model.activation.empty())
+    m.activation = static_cast<Activation>(
+        choice("model.activation", c.model.activation, {"gelu_tanh", "gelu", "relu", "silu"}));
   m.norm_eps = c.model.norm_eps;
   m.rope_theta = c.model.rope_theta;
   m.tied_head = c.model.tied_head;
-  m.init_std = c.model.init_std;
+  if (m.family == Family::octavo) choose_scheme(c.model, m);
+  m.init_std = c.model.init_std != 0 ? c.model.init_std : defaults_of(m.scheme).init_std;
   validate(m, source);
   return m;
 }

@@ -21,10 +21,14 @@ struct RunConfig {
 
   struct Model {
     std::string family = "gpt2";
+    // Of family octavo; empty or 0: the scheme's own.
+    std::string scheme = "munit", norm, residual, final_norm;
+    std::string positions = "rotary", softmax = "plain", multipliers = "scheme";
+    double tau = 0;
     int64_t vocab_size = 0;  ///< 0: from the data
     int64_t context = 256, width = 256, layers = 4, heads = 4, kv_heads = 0, head_dim = 0, ffn = 0;
     std::string activation;  ///< empty: the family's own
-    double norm_eps = 1e-5, rope_theta = 10000.0, init_std = 0.02;
+    double norm_eps = 1e-5, rope_theta = 10000.0, init_std = 0;
     bool tied_head = true;
   } model;
 
@@ -41,10 +45,13 @@ struct RunConfig {
   } train;
 
   struct Optim {
+    std::string name = "adamw";
+    int64_t base_width = 0;  ///< where lr and weight_decay were found; 0: at this model's width
     double lr = 1e-3, min_lr = 1e-4;
     int64_t warmup_steps = 100;
     std::string schedule = "cosine";
     double weight_decay = 0.1, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, clip = 1.0;
+    bool decoupled_decay = false;
   } optim;
 
   struct Eval {

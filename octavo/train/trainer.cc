@@ -42,6 +42,15 @@ class Trainer {
   GemmArgs one_gemm() const {
     return typical_gemm(model_config_, recipe_, config_.train.micro_batch * config_.data.sequence_length);
   }
+  Limits limits() const {
+    Limits limits;
+    limits.batch = config_.train.micro_batch;
+    limits.seq = config_.data.sequence_length;
+    limits.kept = kept_state(config_, recipe_);
+    limits.pack_weights = config_.train.pack_weights;
+    limits.moments = optimizer_.moments();
+    return limits;
+  }
   void record_facts(const TrainStart& start, bool ended) const;
   uint64_t rounding_seed(int64_t index) const;
   StepReport step(int64_t index);
@@ -99,6 +108,9 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
         fmt::format("{} of {} examples are longer than the {} tokens of a sequence and were cut{}", fit.cut,
                     fit.examples, config_.data.sequence_length,
                     fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
+  loss_scaler_ = LossScaler(
+      recipe_.loss, config_.train.micro_batch * config_.train.grad_accum * config_.data.sequence_length,
+      model_config_.width);
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
 }
 
@@ -140,8 +152,7 @@ void Trainer::record_facts(const TrainStart& start, bool ended) const {
 }
 
 TrainStart Trainer::plan() {
-  model_->plan({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_),
-                config_.train.pack_weights});
+  model_->plan(limits());
   return describe();
 }
 
@@ -154,8 +165,7 @@ void Trainer::open(bool resume) {
     positions_[r] = static_cast<int32_t>(r % static_cast<size_t>(config_.data.sequence_length));
 
   // What can go wrong with files goes wrong before the directory of a new run exists.
-  model_->allocate({config_.train.micro_batch, config_.data.sequence_length, 0, kept_state(config_, recipe_),
-                    config_.train.pack_weights});
+  model_->allocate(limits());
   if (resume) {
     remove_stale_temporaries(config_.out);
     remove_stale_temporaries(config_.out + "/checkpoints");
@@ -232,7 +242,8 @@ StepReport Trainer::step(int64_t index) {
   StepReport report;
   report.step = index + 1;
   report.steps = config_.train.steps;
-  report.lr = learning_rate(config_.optim, index, config_.train.steps);
+  const double share = schedule(config_.optim, index, config_.train.steps);
+  report.lr = config_.optim.lr * share;
   pass.run(Part::optimizer, [&](ThreadPool& pool) { model_->parameters().zero_gradients(pool); });
   const LossSum sum = micro_batches(index);
   report.counted = sum.tokens;
@@ -250,7 +261,7 @@ StepReport Trainer::step(int64_t index) {
   if (report.skipped)
     model_->refresh_weights();
   else
-    optimizer_.step(*model_, index + 1 - state_.loss_scale.skipped, report.lr, report.grad_norm,
+    optimizer_.step(*model_, index + 1 - state_.loss_scale.skipped, share, report.grad_norm,
                     report.loss_scale);
   pass.records = nullptr;
   for (TensorRecord& record : records) {

@@ -23,7 +23,7 @@ State run(int64_t n, int steps, int threads) {
                              .beta1 = 0.9f,
                              .beta2 = 0.95f,
                              .eps = 1e-8f,
-                             .weight_decay = 0.1f,
+                             .decay = double{1e-2f} * 0.1,
                              .bias_correction1 = static_cast<float>(1 - std::pow(0.9, t)),
                              .bias_correction2 = static_cast<float>(1 - std::pow(0.95, t)),
                              .grad_scale = 0.5f};

@@ -49,13 +49,36 @@ inline ModelConfig tiny_llama(bool tied = false) {
   return c;
 }
 
+/// Every scheme with what is its own; munit with plain values of everything.
+inline ModelConfig tiny_octavo(Scheme scheme = Scheme::munit) {
+  ModelConfig c;
+  c.family = Family::octavo;
+  c.vocab_size = 43;
+  c.context = 21;
+  c.width = 24;
+  c.layers = 2;
+  c.heads = c.kv_heads = 3;
+  c.head_dim = 8;
+  c.ffn = 52;
+  c.rope_theta = 500.0;
+  c.tied_head = false;
+  c.scheme = scheme;
+  const SchemeDefaults own = defaults_of(scheme);
+  c.placement = own.placement;
+  c.residual = own.residual;
+  c.init_std = own.init_std;
+  c.final_norm = own.final_norm;
+  c.tau = c.residual == Residual::fixed ? 0.3 : 0;
+  return c;
+}
+
 /// Wide enough for 8-bit statistics to mean something.
 inline ModelConfig larger(ModelConfig c) {
   c.vocab_size = 211;
   c.context = 48;
   c.width = 96;
   c.heads = 6;
-  c.kv_heads = c.family == Family::gpt2 ? 6 : 2;
+  c.kv_heads = c.family == Family::llama ? 2 : 6;
   c.head_dim = 16;
   c.ffn = 224;
   return c;
@@ -96,13 +119,15 @@ struct TestBatch {
   }
 };
 
-/// Every parameter random: zero biases and unit gains would hide mistakes. `gain` scales the matrices.
+/// Every parameter random: zero biases and unit gains would hide mistakes. `gain` scales the matrices, which
+/// keep unit variance where the scheme wants it.
 inline void randomize(Transformer& model, uint64_t seed = 1, double gain = 1.0) {
   uint64_t stream = 1000;
   for (Parameter& p : model.parameters().all()) {
     const Rng rng(seed, ++stream);
     const bool matrix = p.decay, norm_gain = !matrix && p.init == Init::ones;
-    const double sigma = matrix ? gain / std::sqrt(static_cast<double>(p.cols)) : 0.2;
+    const bool unit = matrix && keeps_unit_scale(model.config());
+    const double sigma = unit ? gain : matrix ? gain / std::sqrt(static_cast<double>(p.cols)) : 0.2;
     std::vector<float> values(static_cast<size_t>(p.size()));
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = static_cast<float>((norm_gain ? 1.0 : 0.0) + sigma * rng.normal(i));
@@ -124,7 +149,10 @@ struct TestModel {
   }
 
   /// Of the recipe; of a dynamic one the first.
-  double loss_scale() const { return LossScaler(model.recipe().loss).scale(LossScaleState{}); }
+  double loss_scale() const {
+    return LossScaler(model.recipe().loss, model.limits().batch * model.limits().seq, model.config().width)
+        .scale(LossScaleState{});
+  }
 
   /// Mean loss of the batch; gradients of the mean, times the recipe's loss scale, are added to what is
   /// there.

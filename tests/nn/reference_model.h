@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPT-2 (Radford et al. 2019) and Llama (arXiv:2302.13971, grouped heads as in arXiv:2307.09288) in double
-// precision and plain loops, from the papers' formulas and Hugging Face's names and conventions. It shares no
-// arithmetic with the engine.
+// GPT-2 (Radford et al. 2019), Llama (arXiv:2302.13971, grouped heads as in arXiv:2307.09288) and the GPT
+// under a parametrization (arXiv:2502.05967, tables 2 and 6) in double precision and plain loops, from the
+// papers' formulas and Hugging Face's names and conventions. It shares no arithmetic with the engine.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -33,14 +33,27 @@ class ReferenceModel {
       for (int64_t i = 0; i < c_.width; ++i) {
         x[at(r * c_.width + i)] = get(table)[at(tokens[at(r)] * c_.width + i)];
         if (gpt2) x[at(r * c_.width + i)] += get("transformer.wpe.weight")[at(r % seq * c_.width + i)];
+        if (c_.learned_positions)
+          x[at(r * c_.width + i)] += get("model.embed_positions.weight")[at(r % seq * c_.width + i)];
       }
     for (int64_t layer = 0; layer < c_.layers; ++layer) {
       const std::string block = (gpt2 ? "transformer.h." : "model.layers.") + std::to_string(layer);
-      add(x, attention(block, norm(x, block + (gpt2 ? ".ln_1" : ".input_layernorm")), batch, seq));
-      add(x, mlp(block + ".mlp", norm(x, block + (gpt2 ? ".ln_2" : ".post_attention_layernorm"))));
+      if (c_.placement == NormPlacement::res_post) {
+        join(x, norm(attention(block, x, batch, seq), block + ".post_attention_layernorm"), 2 * layer);
+        join(x, norm(mlp(block + ".mlp", x), block + ".post_feedforward_layernorm"), 2 * layer + 1);
+        continue;
+      }
+      join(x, attention(block, norm(x, block + (gpt2 ? ".ln_1" : ".input_layernorm")), batch, seq),
+           2 * layer);
+      join(x, mlp(block + ".mlp", norm(x, block + (gpt2 ? ".ln_2" : ".post_attention_layernorm"))),
+           2 * layer + 1);
     }
-    x = norm(x, gpt2 ? "transformer.ln_f" : "model.norm");
-    return product(x, get(c_.tied_head ? table : "lm_head.weight"), c_.width, c_.vocab_size);
+    if (c_.final_norm) x = norm(x, gpt2 ? "transformer.ln_f" : "model.norm");
+    Values y = product(x, get(c_.tied_head ? table : "lm_head.weight"), c_.width, c_.vocab_size);
+    const double n = static_cast<double>(c_.width);
+    for (double& v : y)
+      v *= c_.scheme == Scheme::sp ? 1 : c_.scheme == Scheme::unit ? 1 / std::sqrt(n) : 1 / n;
+    return y;
   }
 
   /// Mean cross-entropy over the targets that are not -100.
@@ -64,8 +77,18 @@ class ReferenceModel {
  private:
   static size_t at(int64_t i) { return static_cast<size_t>(i); }
   const Values& get(const std::string& name) const { return weights_.at(name); }
-  static void add(Values& x, const Values& y) {
-    for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  /// The n-th branch, from 0, joins the stream.
+  void join(Values& x, const Values& y, int64_t n) const {
+    double skip = 1, branch = 1;
+    if (c_.residual == Residual::fixed) {
+      skip = std::sqrt(1 - c_.tau);
+      branch = std::sqrt(c_.tau);
+    } else if (c_.residual == Residual::running_mean) {
+      const double l = static_cast<double>(n + 1);
+      skip = std::sqrt(l / (l + 1));
+      branch = std::sqrt(1 / (l + 1));
+    }
+    for (size_t i = 0; i < x.size(); ++i) x[i] = skip * x[i] + branch * y[i];
   }
 
   /// x [rows, in] times w [out, in] transposed.
@@ -82,6 +105,10 @@ class ReferenceModel {
   }
   Values linear(const Values& x, const std::string& name, int64_t in, int64_t out) const {
     Values y = product(x, get(name + ".weight"), in, out);
+    const bool scaled = c_.multipliers && (c_.scheme == Scheme::munit || c_.scheme == Scheme::unit ||
+                                           c_.scheme == Scheme::umup);
+    if (scaled)
+      for (double& v : y) v /= std::sqrt(static_cast<double>(in));
     if (c_.family == Family::gpt2)
       for (size_t i = 0; i < y.size(); ++i) y[i] += get(name + ".bias")[i % at(out)];
     return y;
@@ -93,7 +120,7 @@ class ReferenceModel {
     for (int64_t r = 0; r < rows; ++r) {
       const double* in = x.data() + r * n;
       double mean = 0, square = 0;
-      if (c_.family == Family::gpt2)
+      if (c_.family != Family::llama)
         for (int64_t i = 0; i < n; ++i) mean += in[i] / static_cast<double>(n);
       for (int64_t i = 0; i < n; ++i) square += (in[i] - mean) * (in[i] - mean) / static_cast<double>(n);
       for (int64_t i = 0; i < n; ++i) {
@@ -125,6 +152,11 @@ class ReferenceModel {
       for (double& v : h) v = activate(v);
       return linear(h, name + ".c_proj", c_.ffn, c_.width);
     }
+    if (c_.family == Family::octavo) {
+      Values h = linear(x, name + ".up_proj", c_.width, c_.ffn);
+      for (double& v : h) v = activate(v);
+      return linear(h, name + ".down_proj", c_.ffn, c_.width);
+    }
     Values gate = linear(x, name + ".gate_proj", c_.width, c_.ffn);
     const Values up = linear(x, name + ".up_proj", c_.width, c_.ffn);
     for (size_t i = 0; i < gate.size(); ++i) gate[i] = activate(gate[i]) * up[i];
@@ -151,13 +183,19 @@ class ReferenceModel {
   Values attention(const std::string& block, const Values& x, int64_t batch, int64_t seq) const {
     const int64_t q_width = c_.heads * c_.head_dim, kv_width = c_.kv_heads * c_.head_dim, rows = batch * seq;
     Values q, k, v;
-    if (c_.family == Family::gpt2) {
-      const Values all = linear(x, block + ".attn.c_attn", c_.width, 3 * c_.width);
+    if (c_.family != Family::llama) {
+      const std::string name = c_.family == Family::gpt2 ? ".attn.c_attn" : ".self_attn.qkv_proj";
+      const int64_t width = q_width + 2 * kv_width;
+      const Values all = linear(x, block + name, c_.width, width);
       for (int64_t r = 0; r < rows; ++r) {
-        const auto begin = all.begin() + r * 3 * c_.width;
-        q.insert(q.end(), begin, begin + c_.width);
-        k.insert(k.end(), begin + c_.width, begin + 2 * c_.width);
-        v.insert(v.end(), begin + 2 * c_.width, begin + 3 * c_.width);
+        const auto begin = all.begin() + r * width;
+        q.insert(q.end(), begin, begin + q_width);
+        k.insert(k.end(), begin + q_width, begin + q_width + kv_width);
+        v.insert(v.end(), begin + q_width + kv_width, begin + width);
+      }
+      if (c_.family == Family::octavo && !c_.learned_positions) {
+        rotate(q, c_.heads, seq);
+        rotate(k, c_.kv_heads, seq);
       }
     } else {
       q = linear(x, block + ".self_attn.q_proj", c_.width, q_width);
@@ -174,7 +212,8 @@ class ReferenceModel {
     return linear(out, block + name, q_width, c_.width);
   }
 
-  /// One query: softmax(q k / sqrt(d)) v over the keys up to and with its own position.
+  /// One query: softmax(q k / sqrt(d)) v (or q k / d; or the square roots of the weights) over the keys up to
+  /// and with its own position.
   void attend(const Values& q, const Values& k, const Values& v, int64_t first, int64_t t, int64_t h,
               Values& out) const {
     const int64_t d = c_.head_dim, q_width = c_.heads * d, kv_width = c_.kv_heads * d;
@@ -184,12 +223,14 @@ class ReferenceModel {
     for (int64_t s = 0; s <= t; ++s) {
       double score = 0;
       for (int64_t i = 0; i < d; ++i) score += q[at(query + i)] * k[at((first + s) * kv_width + shared + i)];
-      p[at(s)] = std::exp(score / std::sqrt(static_cast<double>(d)));
+      const double width = static_cast<double>(d);
+      p[at(s)] = std::exp(score / (c_.scheme == Scheme::mup ? width : std::sqrt(width)));
       sum += p[at(s)];
     }
+    for (double& weight : p) weight = c_.sqrt_softmax ? std::sqrt(weight / sum) : weight / sum;
     for (int64_t s = 0; s <= t; ++s)
       for (int64_t i = 0; i < d; ++i)
-        out[at(query + i)] += p[at(s)] / sum * v[at((first + s) * kv_width + shared + i)];
+        out[at(query + i)] += p[at(s)] * v[at((first + s) * kv_width + shared + i)];
   }
 
   ModelConfig c_;

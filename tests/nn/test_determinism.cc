@@ -9,7 +9,7 @@ namespace {
 class SameBits : public testing::TestWithParam<const char*> {};
 
 TEST_P(SameBits, ForAnyNumberOfThreads) {
-  for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+  for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
     SCOPED_TRACE(to_string(config.family));
     const TestBatch batch(config, 3, 45);
     double loss = 0;
@@ -32,7 +32,7 @@ TEST_P(SameBits, ForAnyNumberOfThreads) {
 }
 
 TEST_P(SameBits, EvaluationIsTrainingWithoutBackward) {
-  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama()}) {
+  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama(), tiny_octavo()}) {
     const TestBatch batch(config, 3, 17);
     TestModel engine(config, GetParam(), {3, 17, 0});
     const LossSum evaluated = engine.model.evaluate(batch.view(), batch.targets.data());
@@ -46,7 +46,7 @@ TEST_P(SameBits, EvaluationIsTrainingWithoutBackward) {
 TEST_P(SameBits, SmallerBatchesAfterALargeOne) {
   if (load_recipe(GetParam()).role(Role::gemm_fprop_input).scaling.kind == ScalingKind::delayed)
     GTEST_SKIP() << "its scales remember the large batch, as they should";
-  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama()}) {
+  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama(), tiny_octavo()}) {
     const TestBatch large(config, 4, 17), small(config, 1, 5, 8);
     TestModel used(config, GetParam(), {4, 17, 0}), fresh(config, GetParam(), {4, 17, 0});
     used.train(large);

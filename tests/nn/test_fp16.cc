@@ -90,6 +90,7 @@ struct Outcome {
 Outcome train(const ModelConfig& config, const Recipe& recipe, int steps, int64_t exponent) {
   const TestBatch batch(config, 3, 33);
   RunConfig::Optim optim;
+  optim.lr = 1;
   const Optimizer optimizer(optim);
   const LossScaler scaler(recipe.loss);
   TestModel m(config, recipe, {3, 33, 0}, 1);

@@ -16,13 +16,33 @@ std::vector<Case> cases() {
   erf.activation = Activation::gelu;
   relu.activation = Activation::relu;
   one_head.kv_heads = 1;
+  ModelConfig learned = tiny_octavo(), post_norm = tiny_octavo(), mean = tiny_octavo(),
+              fixed_sp = tiny_octavo(Scheme::sp);
+  learned.learned_positions = learned.tied_head = true;
+  post_norm.final_norm = true;
+  post_norm.residual = Residual::sum;
+  post_norm.kv_heads = 1;
+  mean.residual = Residual::running_mean;
+  mean.multipliers = false;
+  mean.init_std = 0.2;
+  fixed_sp.residual = Residual::fixed;
+  fixed_sp.tau = 0.3;
   return {{"gpt2_tied", tiny_gpt2(true)},
           {"gpt2_untied", tiny_gpt2(false)},
           {"gpt2_erf", erf},
           {"gpt2_relu", relu},
           {"llama_untied", tiny_llama(false)},
           {"llama_tied", tiny_llama(true)},
-          {"llama_one_kv_head", one_head}};
+          {"llama_one_kv_head", one_head},
+          {"munit", tiny_octavo()},
+          {"munit_learned_tied", learned},
+          {"munit_final_norm", post_norm},
+          {"munit_running_mean", mean},
+          {"sp", tiny_octavo(Scheme::sp)},
+          {"sp_fixed_residual", fixed_sp},
+          {"mup", tiny_octavo(Scheme::mup)},
+          {"unit", tiny_octavo(Scheme::unit)},
+          {"umup", tiny_octavo(Scheme::umup)}};
 }
 
 class Reference : public testing::TestWithParam<Case> {};

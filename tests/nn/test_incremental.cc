@@ -40,7 +40,8 @@ class Incremental : public testing::TestWithParam<std::pair<const char*, double>
 
 TEST_P(Incremental, TokenByTokenAndInPiecesLikeTheReference) {
   const auto [recipe, bound] = GetParam();
-  for (const ModelConfig& config : {tiny_gpt2(true), tiny_gpt2(false), tiny_llama(false), tiny_llama(true)}) {
+  for (const ModelConfig& config :
+       {tiny_gpt2(true), tiny_gpt2(false), tiny_llama(false), tiny_llama(true), tiny_octavo()}) {
     SCOPED_TRACE(to_string(config.family));
     const TestBatch batch(config, 3, config.context);
     TestModel source(config, "fp32", {1, 1, 0});

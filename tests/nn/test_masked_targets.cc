@@ -26,7 +26,7 @@ TestBatch uneven(const ModelConfig& config) {
 }
 
 TEST(MaskedTargets, TheGradientIsTheMeanOfThoseOfEachCountedTarget) {
-  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama()}) {
+  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama(), tiny_octavo()}) {
     const TestBatch batch = uneven(config);
     ASSERT_EQ(batch.counted, 7);
     TestModel together(config, "fp32", {kBatch, kSeq, 0}), apart(config, "fp32", {kBatch, kSeq, 0});

@@ -34,7 +34,7 @@ TEST(Memory, PlanIsAllocation) {
 TEST(Memory, ThePlanHasRoomForRecordingPasses) {
   for (const char* recipe :
        {"fp8-amax", "fp8-cscale", "fp8-delayed", "fp8-mse", "fp8-amax-fp16", "fp8-row", "fp8-row-hp-wgrad"})
-    for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())})
+    for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())})
       for (const Purpose purpose : {Purpose::training, Purpose::inference}) {
         ThreadPool pool(2);
         Transformer model(config, load_recipe(recipe), purpose, pool);
@@ -65,7 +65,7 @@ TEST(Memory, TrainingHoldsFourFloatsAParameter) {
 }
 
 TEST(Memory, InferenceKeepsMastersOnlyWhereTheyAreRead) {
-  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama()}) {
+  for (const ModelConfig& config : {tiny_gpt2(), tiny_llama(), tiny_octavo()}) {
     for (const char* recipe : {"fp32", "bf16", "fp8-amax", "fp8-row", "fp8-row-hp-wgrad"}) {
       ThreadPool pool(1);
       Transformer model(config, load_recipe(recipe), Purpose::inference, pool);

@@ -87,11 +87,12 @@ Result run_layer(const Recipe& recipe, const Values& x, const Values& w, const V
   ThreadPool pool(threads);
   Scaler scaler;
   ParameterSet parameters;
-  const Build build{recipe, scaler, parameters, Purpose::training, 0, 1};
-  Linear layer("layer", {kIn, kOut, true, 0.02, false}, build);
+  const ModelConfig config;
+  const Build build{config, recipe, scaler, parameters, Purpose::training, 0, 1};
+  Linear layer("layer", {kIn, kOut, true, Layer::hidden, false}, build);
   SavedOperand input({"layer", layer.input(), scaler, Purpose::training}, Format::bf16);
   Arena arena;
-  parameters.plan(arena, Purpose::training, [](const Parameter&) { return true; });
+  parameters.plan(arena, Purpose::training, 2, [](const Parameter&) { return true; });
   layer.weight().plan(arena);
   input.plan(arena, kTokens, kIn);
   input.plan_scales(arena, kTokens, kIn);
@@ -300,7 +301,7 @@ TEST(Payloads, AWideWeightGradientChangesNothingElse) {
   RoleOverride bf16;
   bf16.format = Format::bf16;
   high.write(Role::gemm_wgrad, bf16);
-  for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+  for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
     const TestBatch batch(config, 3, 47);
     TestModel exact(config, "fp32", {3, 47, 0}), a(config, rows, {3, 47, 0}), b(config, high, {3, 47, 0});
     exact.train(batch);
@@ -321,7 +322,7 @@ TEST(Payloads, AWideWeightGradientChangesNothingElse) {
 
 TEST(Payloads, InferenceReadsWhatTrainingReads) {
   for (const char* recipe : {"fp8-row", "fp8-row-hp-wgrad"})
-    for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+    for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
       SCOPED_TRACE(recipe);
       const TestBatch batch(config, 2, 33);
       TestModel training(config, recipe, {2, 33, 0});

@@ -26,7 +26,7 @@ class RecipeGradients : public testing::TestWithParam<Bound> {};
 
 TEST_P(RecipeGradients, PointWhereFp32Does) {
   const Bound bound = GetParam();
-  for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+  for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
     SCOPED_TRACE(to_string(config.family));
     double exact_loss = 0, loss = 0;
     const auto exact = gradients_of(config, "fp32", exact_loss);
@@ -67,7 +67,7 @@ TEST(InstructionSets, AgreeOnLossAndGradients) {
   for (const auto& [recipe, loss_bound, gradient_bound] :
        {Tolerance{"fp32", 1e-6, 1e-5}, Tolerance{"bf16", 1e-3, 0.02}, Tolerance{"fp8-amax", 2e-3, 0.2},
         Tolerance{"fp8-row", 2e-3, 0.2}, Tolerance{"fp8-row-hp-wgrad", 2e-3, 0.2}}) {
-    for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+    for (const ModelConfig& config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
       set_max_isa(Isa::scalar);
       double base = 0;
       const auto expected = gradients_of(config, recipe, base);

@@ -16,7 +16,7 @@ constexpr Kept kChoices[] = {{true, true, false, true},
 class Recompute : public testing::TestWithParam<const char*> {};
 
 TEST_P(Recompute, GivesTheSameBitsInLessMemory) {
-  for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+  for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
     SCOPED_TRACE(to_string(config.family));
     config.layers = 3;
     const TestBatch batch(config, 3, 45);
@@ -28,7 +28,10 @@ TEST_P(Recompute, GivesTheSameBitsInLessMemory) {
       SCOPED_TRACE(testing::Message()
                    << "inner " << kept.inner << " normed " << kept.normed << " hidden " << kept.hidden);
       TestModel again(config, GetParam(), {3, 45, 0, kept});
-      EXPECT_LT(again.model.memory().categories().at("activations"), activations);
+      const size_t less = again.model.memory().categories().at("activations");
+      // Norms at the end of branches have no codes to make again: those of the streams go with `inner`.
+      const bool nothing = config.placement == NormPlacement::res_post && kept.inner && kept.hidden;
+      EXPECT_TRUE(nothing ? less == activations : less < activations);
       EXPECT_EQ(again.train(batch), loss);
       const auto found = again.gradients();
       for (const auto& [name, gradient] : expected)
@@ -55,7 +58,7 @@ TEST(Recompute, MakesCodesAgainForRecipesWithAMemory) {
       "[gemm.wgrad]\nformat = \"e4m3\"\nscaling = { kind = \"current\" }\n",
       "[gemm]\nformat = \"fp32\"\n[gemm.output]\nformat = \"fp32\"\n[gemm.wgrad]\nformat = \"bf16\"\n"};
   for (const char* text : kRecipes)
-    for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+    for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
       SCOPED_TRACE(text);
       const Recipe recipe = parse_recipe(text, "memory.toml");
       const TestBatch batch(config, 2, 33);
@@ -76,7 +79,7 @@ TEST(Recompute, MakesCodesAgainForRecipesWithAMemory) {
 // Not recomputed, but kept as well: the weights packed for the GEMMs.
 TEST(PackedWeights, ChangeNoBit) {
   for (const char* recipe : {"fp32", "bf16", "fp8-amax", "fp8-row", "fp8-row-hp-wgrad"})
-    for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama())}) {
+    for (ModelConfig config : {larger(tiny_gpt2()), larger(tiny_llama()), larger(tiny_octavo())}) {
       SCOPED_TRACE(recipe);
       const TestBatch batch(config, 3, 45);
       TestModel plain(config, recipe, {3, 45, 0}), packed(config, recipe, {3, 45, 0, {}, true});

@@ -20,6 +20,7 @@ TEST_P(Restored, GoesOnWithTheSameBits) {
   const Recipe recipe = custom(GetParam());
   const TestBatch batch(config, 2, 21);
   RunConfig::Optim optim;
+  optim.lr = 1;
   optim.weight_decay = 0.5;
   const Optimizer optimizer(optim);
   const auto step = [&](TestModel& m, int64_t index) {

@@ -17,7 +17,7 @@ void step(TestModel& m, int64_t index) {
   m.model.parameters().zero_gradients(m.pool);
   m.train(TestBatch(m.model.config(), 2, 9, static_cast<uint64_t>(index)));
   const Optimizer optimizer(kOptim);
-  optimizer.step(m.model, index + 1, 0.01, optimizer.gradient_norm(m.model));
+  optimizer.step(m.model, index + 1, 0.01 / kOptim.lr, optimizer.gradient_norm(m.model));
 }
 
 bool same(TestModel& a, TestModel& b) {

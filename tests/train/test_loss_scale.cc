@@ -54,6 +54,7 @@ TEST(LossScale, ChangesNoBitOfTheWeights) {
       const ModelConfig config = larger(tiny_llama());
       const TestBatch batch(config, 2, 21);
       RunConfig::Optim optim;
+      optim.lr = 1;
       optim.clip = clip;
       const Optimizer optimizer(optim);
       const auto weights = [&](double scale) {

@@ -25,6 +25,7 @@ const RowKernels kRowKernelsRef = {
     .column_sum = column_sum_ref,
     .sum_squares = sum_squares_ref,
     .adamw = adamw_ref,
+    .lion = lion_ref,
 };
 
 }  // namespace octavo

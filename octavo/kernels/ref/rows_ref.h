@@ -50,6 +50,7 @@ void column_sum_ref(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_
 double sum_squares_ref(const float* x, int64_t n);
 uint32_t adamw_ref(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
                    int64_t n);
+uint32_t lion_ref(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n);
 
 extern const RowKernels kRowKernelsRef;
 

@@ -71,4 +71,18 @@ uint32_t adamw_ref(const AdamWStep& step, float* weight, const float* grad, floa
   return amax;
 }
 
+uint32_t lion_ref(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n) {
+  uint32_t amax = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = grad[i] * step.grad_scale;
+    const float direction = step.beta1 * moment[i] + step.one_minus_beta1 * g;
+    const float move = direction > 0 ? step.step_size : direction < 0 ? -step.step_size : 0;
+    const float w = weight[i] * step.decay - move;
+    moment[i] = step.beta2 * moment[i] + step.one_minus_beta2 * g;
+    weight[i] = w;
+    amax = std::max(amax, magnitude_bits(w));
+  }
+  return amax;
+}
+
 }  // namespace octavo

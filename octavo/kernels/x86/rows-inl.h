@@ -35,5 +35,6 @@ constexpr RowKernels row_kernels(const char* name) {
       .column_sum = column_sum,
       .sum_squares = sum_squares,
       .adamw = adamw,
+      .lion = lion,
   };
 }

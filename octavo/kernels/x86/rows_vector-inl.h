@@ -99,3 +99,20 @@ uint32_t adamw(const AdamWStep& step, float* weight, const float* grad, float* m
   });
   return largest(amax);
 }
+
+uint32_t lion(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n) {
+  const F32 scale = splat(step.grad_scale), decay = splat(step.decay), up = splat(step.step_size);
+  const F32 beta1 = splat(step.beta1), rest1 = splat(step.one_minus_beta1), beta2 = splat(step.beta2);
+  const F32 rest2 = splat(step.one_minus_beta2), down = splat(-step.step_size);
+  U32 amax = splat(0u);
+  sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+    const F32 g = load(grad + i, lanes) * scale, m = load(moment + i, lanes);
+    const F32 direction = beta1 * m + rest1 * g;
+    const F32 move = select(zero() < direction, up, select(direction < zero(), down, zero()));
+    const F32 w = load(weight + i, lanes) * decay - move;
+    store(moment + i, beta2 * m + rest2 * g, lanes);
+    store(weight + i, w, lanes);
+    track(amax, w, lanes);
+  });
+  return largest(amax);
+}
