@@ -23,6 +23,7 @@ void add_report(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_experiment(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_probe(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 /// Becomes true on the first SIGINT or SIGTERM; a second one ends the program at once.

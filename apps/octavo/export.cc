@@ -12,6 +12,7 @@
 #include "octavo/data/tokenizer.h"
 #include "octavo/infer/model.h"
 #include "octavo/io/checkpoint_dir.h"
+#include "octavo/io/folded_export.h"
 #include "octavo/recipe/recipe_file.h"
 #include "terminal.h"
 
@@ -28,7 +29,30 @@ const std::map<std::string, ExportFormat> kFormats{{"compressed-tensors", Export
                                                    {"fp8-block", ExportFormat::fp8_block},
                                                    {"bf16", ExportFormat::bf16}};
 
+/// Writes `out` with what `write` puts there and the tokenizer of `source`.
+template <class Write>
+void write_model(const std::string& source, const std::string& out, Write write) {
+  AtomicDirectory target(out);
+  write(target.path());
+  try {
+    for (const std::string& file : tokenizer_files(source))
+      write_file_atomic((fs::path(target.path()) / fs::path(file).filename()).string(), read_file(file));
+  } catch (const Error& error) {
+    message(fmt::format("no tokenizer goes along: {}", error.what()));
+  }
+  target.commit({{"kind", "model"}});
+}
+
+void fold(const Options& o) {
+  const std::string source = model_directory(o.model);
+  FoldedExport done;
+  write_model(source, o.out, [&](const std::string& path) { done = export_folded(source, path); });
+  fmt::print("{} as {} tensors in F32, {:.1f} MB: {}\n", done.architecture, done.tensors,
+             static_cast<double>(done.bytes) / 1e6, o.out);
+}
+
 void run(const Options& o) {
+  if (o.format == "folded") return fold(o);
   ExportOptions options;
   options.format = kFormats.at(o.format);
   if (!o.granularity.empty()) {
@@ -63,16 +87,11 @@ ExportSummary export_directory(const std::string& model, const std::string& out,
                                const ExportOptions& options, bool keep_recipe, int threads) {
   const std::string source = model_directory(model);
   ThreadPool pool(threads);
-  AtomicDirectory target(out);
-  const ExportSummary summary = export_model(source, target.path(), recipe, options, pool);
-  try {
-    for (const std::string& file : tokenizer_files(source))
-      write_file_atomic((fs::path(target.path()) / fs::path(file).filename()).string(), read_file(file));
-  } catch (const Error& error) {
-    message(fmt::format("no tokenizer goes along: {}", error.what()));
-  }
-  if (keep_recipe) write_file_atomic(target.path() + "/recipe.toml", to_toml(recipe));
-  target.commit({{"kind", "model"}});
+  ExportSummary summary;
+  write_model(source, out, [&](const std::string& path) {
+    summary = export_model(source, path, recipe, options, pool);
+    if (keep_recipe) write_file_atomic(path + "/recipe.toml", to_toml(recipe));
+  });
   return summary;
 }
 
@@ -86,9 +105,10 @@ void add_export(CLI::App& app) {
                 "How weights become FP8 (its gemm.fprop.weight) and what happens to inputs")
       ->capture_default_str();
   c->add_option("--format", o->format,
-                "compressed-tensors (scales per tensor or channel), fp8-block (128 x 128), or bf16")
+                "compressed-tensors (scales per tensor or channel), fp8-block (128 x 128), bf16, or folded: a model "
+                "of family octavo as a plain GPT-NeoX or GPT-2, its constants multiplied into F32 weights")
       ->capture_default_str()
-      ->check(CLI::IsMember({"compressed-tensors", "fp8-block", "bf16"}));
+      ->check(CLI::IsMember({"compressed-tensors", "fp8-block", "bf16", "folded"}));
   c->add_option("--granularity", o->granularity,
                 "compressed-tensors: tensor or channel instead of the recipe's")
       ->check(CLI::IsMember({"tensor", "channel"}));
@@ -98,6 +118,7 @@ void add_export(CLI::App& app) {
       "Examples:\n  octavo export --model runs/a --out exported/a\n"
       "  octavo export --model models/llama --granularity channel --out exported/llama-fp8\n"
       "  octavo export --model models/llama --format fp8-block --out exported/llama-block\n"
+      "  octavo export --model runs/mup --format folded --out exported/mup\n"
       "The head, embeddings, norms and layers the recipe keeps high stay BF16. GPT-2 models: --format bf16 "
       "only.");
   c->callback([o] { run(*o); });

@@ -92,6 +92,7 @@ int run(int argc, char** argv) {
   add_compare(app);
   add_experiment(app);
   add_inspect(app);
+  add_probe(app);
   add_bench(app);
   add_doctor(app);
   try {

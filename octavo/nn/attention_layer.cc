@@ -141,6 +141,7 @@ void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& sav
     column += width;
   }
   rotate(pass, batch, qkv, false);
+  pass.see(prefix_, ".qkv", qkv);
 
   ConstMatrix k = columns_of(qkv, q, kv), v = columns_of(qkv, q + kv, kv);
   AttentionShape s = shape(batch);
@@ -163,8 +164,10 @@ void AttentionLayer::forward(Pass& pass, const Batch& batch, AttentionSaved& sav
   const Matrix own = saved.heads_out.data ? rows_of(saved.heads_out, 0, rows) : Matrix{};
   const SavedOperand::Draft draft = saved.output.begin(pass, rows, own);
   pass.attention_forward(s, columns_of(qkv, 0, q), k, v, draft.data, saved.lse, draft.amax);
+  pass.see(prefix_, ".heads", draft.data);
   saved.output.finish(pass, draft);
   out_.forward(pass, saved.output.get(), y);
+  pass.see(prefix_, ".out", y);
 }
 
 QkvGrads AttentionLayer::backward(Pass& pass, const Batch& batch, ConstMatrix dy, const float* amax_dy,

@@ -15,7 +15,8 @@ double out_factor(const Build& build, int half) {
 }  // namespace
 
 Block::Block(const std::string& prefix, const NormNames& norms, const Build& build, const RopeTables* rope)
-    : config_(build.config),
+    : prefix_(prefix),
+      config_(build.config),
       format_(build.recipe.wide()),
       factors1_(factors_of(build, 0)),
       factors2_(factors_of(build, 1)),

@@ -74,6 +74,7 @@ class Block {
   void plan_inputs(Arena& arena, BlockSaved& saved, int64_t rows) const;
   void plan_forward(Arena& arena, BlockSaved& saved, int64_t rows) const;
 
+  std::string prefix_;
   const ModelConfig& config_;
   Format format_;
   ResidualFactors factors1_, factors2_;

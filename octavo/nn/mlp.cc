@@ -86,6 +86,7 @@ void Mlp::activate(Pass& pass, MlpSaved& saved, int64_t rows) const {
     else
       activation_quantize(activation_, gate, up, hidden.codes, hidden.amax, pool);
   });
+  if (hidden.data.data) pass.see(prefix_, ".hidden", hidden.data);
   saved.hidden.finish(pass, hidden);
 }
 
@@ -93,12 +94,14 @@ void Mlp::forward_inner(Pass& pass, MlpSaved& saved, int64_t rows) const {
   const Matrix pre = rows_of(saved.pre, 0, rows);
   for (size_t i = 0; i < in_.size(); ++i)
     in_[i].forward(pass, saved.input.get(), columns_of(pre, static_cast<int64_t>(i) * ffn_, ffn_));
+  pass.see(prefix_, ".pre", pre);
   activate(pass, saved, rows);
 }
 
 void Mlp::forward(Pass& pass, MlpSaved& saved, Matrix y) const {
   forward_inner(pass, saved, y.rows);
   down_.forward(pass, saved.hidden.get(), y);
+  pass.see(prefix_, ".out", y);
 }
 
 MlpGrads Mlp::backward(Pass& pass, ConstMatrix dy, const float* amax_dy, MlpSaved& saved, bool hidden_kept,

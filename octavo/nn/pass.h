@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "octavo/base/arena.h"
@@ -44,6 +45,15 @@ class PartTimer {
   Stopwatch watch_;
 };
 
+/// Looks at the values of a pass. Places: "h.3.in" (the stream a block begins with), "h.3.attn.qkv", ".heads"
+/// and ".out", "h.3.mlp.pre", ".hidden" and ".out", with the model's own prefixes, and "h.3.dout", the gradient
+/// of the stream a block ends with.
+class Probe {
+ public:
+  virtual ~Probe() = default;
+  virtual void see(const std::string& place, ConstMatrix values) = 0;
+};
+
 class Pass {
  public:
   Pass(ThreadPool& pool, Workspace& workspace, Scaler& scaler)
@@ -54,6 +64,7 @@ class Pass {
   Scaler& scaler;
   StepTimes times;
   std::vector<TensorRecord>* records = nullptr;  ///< filled by every quantization when set
+  Probe* probe = nullptr;      ///< asked at every place when set; values that would go by as codes are then kept
   bool last_of_step = false;   ///< the gradients will be complete: their norm can be taken along
   uint64_t seed = 0;           ///< of stochastic rounding; a new one each step
   uint64_t quantizations = 0;  ///< how many used it: no two draw the same numbers
@@ -62,6 +73,10 @@ class Pass {
 
   /// True while the workspace is only measured: layers run, kernels do not.
   bool planning() const { return workspace.planning(); }
+
+  void see(const std::string& prefix, const char* place, ConstMatrix values) const {
+    if (probe && !planning()) probe->see(prefix + place, values);
+  }
 
   /// A temporary of the format, released by the caller's WorkspaceScope.
   Matrix temporary(Format format, int64_t rows, int64_t cols);

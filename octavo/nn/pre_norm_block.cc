@@ -37,6 +37,7 @@ void PreNormBlock::forward(Pass& pass, const Batch& batch, Stream& stream, Block
                            KvCache* cache) const {
   const int64_t rows = batch.rows();
   normalize(pass, norm1_, stream, saved.norm1, saved.attention.input);
+  pass.see(prefix_, ".in", rows_of(saved.norm1.input, 0, rows));
   attention_.forward(pass, batch, saved.attention, cache, stream.scratch);
   stream = {rows_of(saved.norm1.input, 0, rows), stream.scratch, factors1_.skip, stream.scratch};
   normalize(pass, norm2_, stream, saved.norm2, saved.mlp.input);
@@ -60,6 +61,7 @@ void PreNormBlock::replay(Pass& pass, const Batch& batch, BlockSaved& saved) con
 
 void PreNormBlock::backward(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept,
                             Matrix dstream, float* amax) const {
+  pass.see(prefix_, ".dout", dstream);
   if (!kept.inner) replay(pass, batch, saved);
   // After a replay the codes are there.
   const bool hidden_there = kept.hidden || !kept.inner, normed_there = kept.normed || !kept.inner;

@@ -48,6 +48,7 @@ void ResPostBlock::forward(Pass& pass, const Batch& batch, Stream& stream, Block
   const int64_t rows = batch.rows();
   if (saved.entry.data)
     pass.run(Part::norm, [&](ThreadPool& pool) { copy(stream.sum, rows_of(saved.entry, 0, rows), pool); });
+  pass.see(prefix_, ".in", stream.sum);
   attention_.forward(pass, batch, saved.attention, cache, rows_of(saved.norm1.input, 0, rows));
   add(pass, norm1_, factors1_, saved.norm1, stream, &saved.mlp.input);
   mlp_.forward(pass, saved.mlp, rows_of(saved.norm2.input, 0, rows));
@@ -75,6 +76,7 @@ void ResPostBlock::replay(Pass& pass, const Batch& batch, BlockSaved& saved) con
 
 void ResPostBlock::backward(Pass& pass, const Batch& batch, BlockSaved& saved, const Kept& kept,
                             Matrix dstream, float* amax) const {
+  pass.see(prefix_, ".dout", dstream);
   if (!kept.inner) replay(pass, batch, saved);
   const bool hidden_there = kept.hidden || !kept.inner;  // after a replay the codes are there
   const WorkspaceScope scope(pass.workspace);

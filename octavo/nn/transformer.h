@@ -44,6 +44,7 @@ class Transformer {
   const Recipe& recipe() const { return recipe_; }
   const Limits& limits() const { return limits_; }
   ParameterSet& parameters() { return parameters_; }
+  const ParameterSet& parameters() const { return parameters_; }
   Scaler& scaler() { return scaler_; }
   /// The pass whose timers and records the caller may read or set.
   Pass& pass() { return *pass_; }
