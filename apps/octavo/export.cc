@@ -104,9 +104,10 @@ void add_export(CLI::App& app) {
   c->add_option("--recipe", o->recipe,
                 "How weights become FP8 (its gemm.fprop.weight) and what happens to inputs")
       ->capture_default_str();
-  c->add_option("--format", o->format,
-                "compressed-tensors (scales per tensor or channel), fp8-block (128 x 128), bf16, or folded: a model "
-                "of family octavo as a plain GPT-NeoX or GPT-2, its constants multiplied into F32 weights")
+  c->add_option(
+       "--format", o->format,
+       "compressed-tensors (scales per tensor or channel), fp8-block (128 x 128), bf16, or folded: a model "
+       "of family octavo as a plain GPT-NeoX or GPT-2, its constants multiplied into F32 weights")
       ->capture_default_str()
       ->check(CLI::IsMember({"compressed-tensors", "fp8-block", "bf16", "folded"}));
   c->add_option("--granularity", o->granularity,

@@ -69,8 +69,8 @@ void run(const Options& o) {
     draw(targets, config.vocab_size, static_cast<uint64_t>(o.seed), 2);
   }
   const LossScaler scaler({LossScaling::unit, 1}, rows, config.width);
-  const ProbeResult found = probe_model(model, {o.batch, seq, tokens.data(), positions.data()}, targets.data(),
-                                        scaler.scale(LossScaleState{}));
+  const ProbeResult found = probe_model(model, {o.batch, seq, tokens.data(), positions.data()},
+                                        targets.data(), scaler.scale(LossScaleState{}));
   fmt::print("{}", o.json ? to_json(found) + "\n" : to_text(found));
 }
 
@@ -81,11 +81,13 @@ void add_probe(CLI::App& app) {
   CLI::App* c = app.add_subcommand(
       "probe", "One training pass, and what its values look like: variance, tails, attention by position");
   c->add_option("--preset", o->preset, "A model as it begins (octavo presets)");
-  c->add_option("--set", o->settings, "key=value over the preset, for instance model.width=64; may be repeated")
+  c->add_option("--set", o->settings,
+                "key=value over the preset, for instance model.width=64; may be repeated")
       ->allow_extra_args(false);
   c->add_option("-m,--model", o->model, "A trained one: model directory, run directory or checkpoint");
-  c->add_option("--data", o->data,
-                "Data set directory or token shard, its first windows; without it tokens are drawn at random");
+  c->add_option(
+      "--data", o->data,
+      "Data set directory or token shard, its first windows; without it tokens are drawn at random");
   c->add_option("--recipe", o->recipe, "Numbers to compute in")->capture_default_str();
   c->add_option("--batch", o->batch, "Sequences")->capture_default_str()->check(CLI::Range(1, 4096));
   c->add_option("--seq-len", o->seq_len, "Tokens a sequence, 0 = the model's context")->capture_default_str();
@@ -93,7 +95,8 @@ void add_probe(CLI::App& app) {
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print one JSON object (docs/cli.md)");
   c->footer(
-      "Gradients (.dout, of the stream a block ends with) are of the mean loss times the power of two nearest to\n"
+      "Gradients (.dout, of the stream a block ends with) are of the mean loss times the power of two "
+      "nearest to\n"
       "tokens x width, the loss multiplier of recipe munit.\n"
       "Examples:\n"
       "  octavo probe --preset munit-mini\n"

@@ -54,7 +54,8 @@ class Folder {
   }
   static uint64_t dim(int64_t n) { return static_cast<uint64_t>(n); }
 
-  /// A matrix of the model [out, in] as it is stored: GPT-2 keeps [in, out]. Architectures with biases get zeros.
+  /// A matrix of the model [out, in] as it is stored: GPT-2 keeps [in, out]. Architectures with biases get
+  /// zeros.
   void matrix(const std::string& name, std::vector<float> values, int64_t out, int64_t in) {
     if (c_.learned_positions) {
       std::vector<float> turned(values.size());
@@ -187,9 +188,11 @@ std::string gpt2_config(const ModelConfig& c) {
 
 std::string folding_obstacle(const ModelConfig& c) {
   if (c.family != Family::octavo)
-    return fmt::format("a {} model has no constants to fold; it is a plain model already", to_string(c.family));
+    return fmt::format("a {} model has no constants to fold; it is a plain model already",
+                       to_string(c.family));
   if (c.placement == NormPlacement::res_post)
-    return "its norms stand at the end of the branches (model.norm res-post), and no GPT or Llama architecture adds "
+    return "its norms stand at the end of the branches (model.norm res-post), and no GPT or Llama "
+           "architecture adds "
            "the output of a norm to the stream; use it with octavo, or train with model.norm pre";
   if (c.sqrt_softmax) return "its attention weights are square roots of a softmax, which no architecture has";
   if (c.kv_heads != c.heads) return "its heads share keys and values, which GPT-2 and GPT-NeoX do not have";
@@ -203,7 +206,8 @@ FoldedExport export_folded(const std::string& source, const std::string& directo
   if (const std::string obstacle = folding_obstacle(config); !obstacle.empty())
     fail_unsupported(fmt::format("{} cannot be folded: {}", source, obstacle));
   ThreadPool pool(1);
-  const Transformer shape(config, Recipe(), Purpose::inference, pool);  // for its parameters; no memory is taken
+  const Transformer shape(config, Recipe(), Purpose::inference,
+                          pool);  // for its parameters; no memory is taken
   const WeightSource weights(source, config, shape.parameters());
   Folder folder(config, shape.parameters(), weights);
   const std::vector<TensorToWrite> tensors = folder.run();

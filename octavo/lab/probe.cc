@@ -86,11 +86,11 @@ double attention_variance(int64_t k) {
 }
 
 std::string to_text(const ProbeResult& result) {
-  std::string out = fmt::format("{:<44} {:>10} {:>10} {:>9} {:>9}\n", "values", "rms", "variance", "kurtosis",
-                                "max/rms");
+  std::string out =
+      fmt::format("{:<44} {:>10} {:>10} {:>9} {:>9}\n", "values", "rms", "variance", "kurtosis", "max/rms");
   for (const ProbedTensor& t : result.tensors)
-    out += fmt::format("{:<44} {:>10.4g} {:>10.4g} {:>9.2f} {:>9.1f}\n", t.place, t.rms, t.variance, t.kurtosis,
-                       t.peak);
+    out += fmt::format("{:<44} {:>10.4g} {:>10.4g} {:>9.2f} {:>9.1f}\n", t.place, t.rms, t.variance,
+                       t.kurtosis, t.peak);
   out += fmt::format("\nloss {:.4f}; variance of the attention output by position\n{:<44}", result.loss, "");
   std::vector<int64_t> columns;
   const int64_t seq =
@@ -100,7 +100,8 @@ std::string to_text(const ProbeResult& result) {
   for (const int64_t k : columns) out += fmt::format(" {:>8}", k);
   for (const PositionVariance& curve : result.attention) {
     out += fmt::format("\n{:<44}", curve.place);
-    for (const int64_t k : columns) out += fmt::format(" {:>8.4f}", curve.variance[static_cast<size_t>(k - 1)]);
+    for (const int64_t k : columns)
+      out += fmt::format(" {:>8.4f}", curve.variance[static_cast<size_t>(k - 1)]);
   }
   out += fmt::format("\n{:<44}", "e/k - (e-1)/k^2");
   for (const int64_t k : columns) out += fmt::format(" {:>8.4f}", attention_variance(k));

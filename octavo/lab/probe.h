@@ -26,17 +26,17 @@ struct PositionVariance {
 };
 
 struct ProbeResult {
-  double loss = 0;  ///< of the batch, natural units a token
+  double loss = 0;                    ///< of the batch, natural units a token
   std::vector<ProbedTensor> tensors;  ///< in the order of the pass; the gradients (".dout") last to first
   std::vector<PositionVariance> attention;
 };
 
-/// One forward and backward pass of a model made for training over `batch`. Gradients are of the mean loss times
-/// `loss_scale`.
+/// One forward and backward pass of a model made for training over `batch`. Gradients are of the mean loss
+/// times `loss_scale`.
 ProbeResult probe_model(Transformer& model, const Batch& batch, const int32_t* targets, double loss_scale);
 
-/// Variance that plain attention has at position k (from 1) for independent unit-variance logits and values, to
-/// first order: e/k - (e-1)/k^2 (arXiv:2502.05967, proposition 2.1).
+/// Variance that plain attention has at position k (from 1) for independent unit-variance logits and values,
+/// to first order: e/k - (e-1)/k^2 (arXiv:2502.05967, proposition 2.1).
 double attention_variance(int64_t k);
 
 /// A table for people, UTF-8, ending with a line end.

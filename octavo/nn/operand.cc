@@ -171,8 +171,8 @@ SavedOperand::Draft SavedOperand::begin_both(Pass& pass, int64_t rows, Matrix ow
   return begin_codes(pass, rows, own);
 }
 
-// A step that records statistics, or is looked at, needs the values themselves, and the plan has room for them; so do two
-// payloads.
+// A step that records statistics, or is looked at, needs the values themselves, and the plan has room for
+// them; so do two payloads.
 bool SavedOperand::coded_at_once(const Pass& pass) const {
   return !slots_.two() && !pass.records && !pass.probe && slots_.along().scale_is_known(pass);
 }

@@ -46,8 +46,8 @@ class PartTimer {
 };
 
 /// Looks at the values of a pass. Places: "h.3.in" (the stream a block begins with), "h.3.attn.qkv", ".heads"
-/// and ".out", "h.3.mlp.pre", ".hidden" and ".out", with the model's own prefixes, and "h.3.dout", the gradient
-/// of the stream a block ends with.
+/// and ".out", "h.3.mlp.pre", ".hidden" and ".out", with the model's own prefixes, and "h.3.dout", the
+/// gradient of the stream a block ends with.
 class Probe {
  public:
   virtual ~Probe() = default;
@@ -64,7 +64,7 @@ class Pass {
   Scaler& scaler;
   StepTimes times;
   std::vector<TensorRecord>* records = nullptr;  ///< filled by every quantization when set
-  Probe* probe = nullptr;      ///< asked at every place when set; values that would go by as codes are then kept
+  Probe* probe = nullptr;  ///< asked at every place when set; values that would go by as codes are then kept
   bool last_of_step = false;   ///< the gradients will be complete: their norm can be taken along
   uint64_t seed = 0;           ///< of stochastic rounding; a new one each step
   uint64_t quantizations = 0;  ///< how many used it: no two draw the same numbers
