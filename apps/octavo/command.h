@@ -22,6 +22,7 @@ void add_recipes(CLI::App& app);
 void add_report(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_experiment(CLI::App& app);
+void add_sweep(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_probe(CLI::App& app);
 void add_doctor(CLI::App& app);

@@ -17,12 +17,13 @@ struct Options {
   std::string experiment, data, out;
   std::vector<std::string> settings;
   int64_t threads = 0;
-  bool quick = false, json = false;
+  bool quick = false, json = false, keep_models = false;
 };
 
 void run(const Options& o) {
   LabPlan plan = load_experiment(o.experiment, o.quick).plan;
   plan.data = o.data;
+  if (o.keep_models) plan.keep_models = true;
   for (const std::string& setting : o.settings) plan.overrides.push_back(parse_setting(setting));
   if (o.threads > 0) plan.overrides.push_back({"threads", fmt::format("{}", o.threads), "--threads"});
   const std::string out = !o.out.empty() ? o.out : "labs/" + file_word(plan.name) + (o.quick ? "-quick" : "");
@@ -66,6 +67,7 @@ void add_experiment(CLI::App& app) {
                    "key=value of every run, over what the experiment says; may be repeated")
       ->allow_extra_args(false);
   run_it->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
+  run_it->add_flag("--keep-models", o->keep_models, "Keep final/ of the runs of a sweep, as of all others");
   run_it->add_flag("--json", o->json, "Print results.json instead of the table");
   const char* examples =
       "Examples:\n"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "command.h"
 #include "octavo/base/error.h"
@@ -13,6 +14,7 @@
 #include "octavo/lab/lab_data.h"
 #include "octavo/lab/result.h"
 #include "octavo/lab/run_trials.h"
+#include "octavo/lab/sweep.h"
 #include "terminal.h"
 
 namespace octavo {
@@ -21,7 +23,10 @@ namespace {
 
 class Console : public LabObserver {
  public:
+  /// `lines` may be null.
+  explicit Console(const SweepLines* lines) : lines_(lines) {}
   void begin(size_t total, size_t finished) override {
+    if (lines_) lines_->rebuild();
     message(finished > 0 ? fmt::format("{} runs, {} of them finished before", total, finished)
                          : fmt::format("{} runs", total));
   }
@@ -43,31 +48,36 @@ class Console : public LabObserver {
       message(line);
     }
     left_ = left;
+    loss_ = r.loss;
   }
   void trained(size_t index, size_t total, const Trial& trial, const EvalReport& eval,
                const std::string& why) override {
-    message(fmt::format("run {}/{}  {}  {}  all runs {} left", index + 1, total, trial.name,
-                        why.empty() ? fmt::format("validation loss {:.4f}", eval.loss) : "diverged: " + why,
+    if (lines_) lines_->append(index);
+    const std::string end = !why.empty()      ? "diverged: " + why
+                            : eval.tokens > 0 ? fmt::format("validation loss {:.4f}", eval.loss)
+                                              : fmt::format("training loss {:.4f}", loss_);
+    message(fmt::format("run {}/{}  {}  {}  all runs {} left", index + 1, total, trial.name, end,
                         duration(left_)));
   }
 
  private:
   Stopwatch since_line_;
-  double left_ = 0;
+  double left_ = 0, loss_ = 0;
+  const SweepLines* lines_;
 };
 
 std::string prepared(const LabPlan& plan, const std::string& directory) {
   std::unique_ptr<Progress> progress;
   std::string stage;
-  const std::string path =
-      lab_data(plan.data, plan.vocab_size, directory, [&](const char* name, int64_t done, int64_t total) {
-        if (stage != name) {
-          if (progress) progress->finish();
-          stage = name;
-          progress = std::make_unique<Progress>(stage, stage == "train tokenizer" ? "tokens" : "bytes");
-        }
-        progress->update(done, total);
-      });
+  const auto show = [&](const char* name, int64_t done, int64_t total) {
+    if (stage != name) {
+      if (progress) progress->finish();
+      stage = name;
+      progress = std::make_unique<Progress>(stage, stage == "train tokenizer" ? "tokens" : "bytes");
+    }
+    progress->update(done, total);
+  };
+  const std::string path = lab_data(plan.data, plan.vocab_size, directory, show, !plan.sweep);
   if (progress) progress->finish();
   return path;
 }
@@ -91,12 +101,15 @@ void run_lab(LabPlan plan, const std::string& directory, bool json) {
   if (error) fail_data(fmt::format("cannot create '{}': {}", directory, error.message()));
   const std::string data = prepared(plan, directory);
   const std::vector<Trial> trials = make_trials(plan, directory, data);
-  Console console;
+  std::optional<SweepLines> lines;
+  if (plan.sweep) lines.emplace(plan, trials, directory + "/results.jsonl");
+  Console console(lines ? &*lines : nullptr);
   if (!run_trials(trials, directory, console, stop_requested())) {
     message("interrupted; the same command goes on where this one stopped");
     exit_status() = static_cast<int>(ExitCode::interrupted);
     return;
   }
+  if (lines) lines->rebuild();
   const LabResult result = collect(plan, trials);
   const std::string document = to_json(result);
   write_file_atomic(directory + "/results.json", document);

@@ -37,6 +37,7 @@ const char* kFooter = R"(Examples:
   octavo eval --model runs/book --data data/book --recipe bf16
   octavo report runs/book --out book.html
   octavo compare --recipes bf16,fp8-amax --preset gpt-mini --data book.txt --out labs/book
+  octavo sweep book.txt --preset gpt-mini --x optim.lr=2^-10..2^-7 --curves model.width=64,128 --out sweeps/lr
 
 Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
 unsupported, 4 bad data, 130 interrupted after saving.)";
@@ -91,6 +92,7 @@ int run(int argc, char** argv) {
   add_report(app);
   add_compare(app);
   add_experiment(app);
+  add_sweep(app);
   add_inspect(app);
   add_probe(app);
   add_bench(app);

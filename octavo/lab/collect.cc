@@ -90,7 +90,7 @@ TrialResult read_trial(const Trial& trial) {
   if (!run.steps.empty()) out.steps = run.steps.back().step;
   if (std::filesystem::exists(trial.config.out + "/diverged.json")) {
     out.divergence = read_divergence(trial.config.out).message;
-  } else {
+  } else if (trial.needs_validation || !run.evals.empty()) {
     if (run.evals.empty() || run.evals.back().step != trial.config.train.steps)
       fail_data(fmt::format("'{}/metrics.jsonl': no validation loss of step {}, the last one",
                             trial.config.out, trial.config.train.steps));
@@ -123,6 +123,10 @@ LabResult collect(const LabPlan& plan, const std::vector<Trial>& trials) {
     group.point = points[g];
     for (size_t r = 0; r < plan.rows.values.size(); ++r)
       group.rows.push_back(make_row(plan.rows.values[r].label, std::move(results[g][r])));
+    if (plan.sweep) {
+      out.groups.push_back(std::move(group));
+      continue;
+    }
     group.rows[plan.baseline].is_baseline = true;
     const std::vector<double> base = losses_of(group.rows[plan.baseline]);
     for (RowResult& row : group.rows)

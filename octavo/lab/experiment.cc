@@ -11,6 +11,7 @@
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/base/suggest.h"
+#include "octavo/lab/axis_values.h"
 
 namespace octavo {
 
@@ -64,6 +65,12 @@ class Reader {
     return value->get();
   }
 
+  double percent(const toml::node& node, std::string_view key) const {
+    const std::optional<double> value = node.is_number() ? node.value<double>() : std::nullopt;
+    if (!value || !(*value > 0)) fail(node, fmt::format("{} must be a positive number, in per cent", key));
+    return *value;
+  }
+
   /// A value as --set takes it.
   static std::string printed(const toml::node& node) {
     std::ostringstream out;
@@ -83,23 +90,28 @@ class Reader {
   std::string source_;
 };
 
-const std::vector<std::string>& run_keys() {
-  static const std::vector<std::string> keys = [] {
-    std::vector<std::string> names;
-    for (const ConfigKey& key : config_keys(RunConfig{})) names.push_back(key.key);
-    return names;
-  }();
-  return keys;
-}
-
 void check_run_key(const Reader& reader, const toml::key& key, const std::string& name) {
   if (const std::string why = reserved_key(name); !why.empty()) reader.fail(key.source(), why);
   if (std::find(run_keys().begin(), run_keys().end(), name) == run_keys().end())
     reader.fail(key.source(), fmt::format("'{}' is no key of a run{}", name, did_you_mean(name, run_keys())));
 }
 
+/// "2^-9" or "2^-11..2^-6" of a key of numbers, nothing elsewhere.
+std::vector<AxisValue> powers_in(const Reader& reader, const std::string& key, const toml::node& node) {
+  const KeyType type = key_type(key);
+  if (!node.is_string() || (type != KeyType::whole && type != KeyType::number)) return {};
+  const std::string text = node.as_string()->get();
+  if (!text.starts_with("2^") || !reserved_key(key).empty()) return {};
+  return expand_value(key, text, reader.source(node));
+}
+
 Setting make_setting(const Reader& reader, const std::string& key, const toml::node& node) {
-  return {key, key == "preset" ? reader.text(node, key) : Reader::printed(node), reader.source(node)};
+  if (key == "preset") return {key, reader.text(node, key), reader.source(node)};
+  // Of a key of numbers a text is a power of two, and anything else it says is an error elsewhere.
+  if (node.is_string())
+    if (const std::vector<AxisValue> powers = powers_in(reader, key, node); powers.size() == 1)
+      return powers.front().settings.front();
+  return {key, Reader::printed(node), reader.source(node)};
 }
 
 /// Keys of a run, dotted or in tables of their own. A key that is there already is replaced.
@@ -121,12 +133,13 @@ void read_settings(const Reader& reader, const toml::table& table, const std::st
   }
 }
 
-AxisValue read_value(const Reader& reader, const toml::key& axis, const toml::node& node) {
+std::vector<AxisValue> read_value(const Reader& reader, const toml::key& axis, const toml::node& node) {
   const std::string name(axis.str());
   const toml::table* bundle = node.as_table();
   if (!bundle) {
     check_run_key(reader, axis, name);
-    return {Reader::label(node), {make_setting(reader, name, node)}};
+    if (std::vector<AxisValue> powers = powers_in(reader, name, node); !powers.empty()) return powers;
+    return {{Reader::label(node), {make_setting(reader, name, node)}}};
   }
   AxisValue value;
   toml::table keys = *bundle;
@@ -135,7 +148,7 @@ AxisValue read_value(const Reader& reader, const toml::key& axis, const toml::no
   value.label = reader.text(*label, "name");
   keys.erase("name");
   read_settings(reader, keys, "", value.settings);
-  return value;
+  return {std::move(value)};
 }
 
 std::vector<int64_t> read_seeds(const Reader& reader, const toml::array& list) {
@@ -150,15 +163,18 @@ void read_matrix(const Reader& reader, const toml::table& matrix, std::vector<Ax
   for (const auto& [key, node] : Reader::in_order(matrix)) {
     const std::string name(key.str());
     const toml::array* list = node->as_array();
-    if (!list || list->empty())
+    std::vector<AxisValue> range = powers_in(reader, name, *node);
+    if (range.empty() && (!list || list->empty()))
       reader.fail(key.source(), fmt::format("axis '{}' must be a list with at least one value{}", name,
                                             node->is_table() ? "; write keys with a dot in quotes" : ""));
-    if (name == "seed") {
+    if (name == "seed" && list) {
       seeds = read_seeds(reader, *list);
       continue;
     }
-    Axis axis{name, {}};
-    for (const toml::node& value : *list) axis.values.push_back(read_value(reader, key, value));
+    Axis axis{name, std::move(range)};
+    if (list)
+      for (const toml::node& item : *list)
+        for (AxisValue& value : read_value(reader, key, item)) axis.values.push_back(std::move(value));
     const auto old = std::find_if(axes.begin(), axes.end(), [&](const Axis& a) { return a.name == name; });
     if (old != axes.end())
       *old = std::move(axis);
@@ -170,11 +186,7 @@ void read_matrix(const Reader& reader, const toml::table& matrix, std::vector<Ax
 void read_interval(const Reader& reader, const toml::table& table, IntervalSpec& interval) {
   reader.only(table, {"family", "within"}, " in [interval]");
   if (const toml::node* family = table.get("family")) interval.family = reader.text(*family, "family");
-  if (const toml::node* within = table.get("within")) {
-    const std::optional<double> value = within->is_number() ? within->value<double>() : std::nullopt;
-    if (!value || !(*value > 0)) reader.fail(*within, "within must be a positive number, in per cent");
-    interval.within = *value;
-  }
+  if (const toml::node* within = table.get("within")) interval.within = reader.percent(*within, "within");
   if (interval.family.empty()) reader.fail(table, "[interval] needs family, for instance \"fp8-cscale\"");
 }
 
@@ -199,6 +211,38 @@ void choose_rows(const Reader& reader, const toml::table& root, LabPlan& plan) {
   plan.baseline = static_cast<size_t>(found - labels.begin());
 }
 
+/// Moves the axis of x out of the groups, that of the curves to their end.
+void read_sweep(const Reader& reader, const toml::table& root, const toml::node& node, LabPlan& plan) {
+  const toml::table& table = reader.table(node, "sweep");
+  reader.only(table, {"x", "curves", "within"}, " in [sweep]");
+  for (const char* key : {"compare", "baseline", "interval"})
+    if (const toml::node* other = root.get(key))
+      reader.fail(*other, fmt::format("{} belongs to comparisons; a sweep has x and curves", key));
+  plan.sweep = SweepSpec{};
+  plan.keep_models = false;
+  if (const toml::node* within = table.get("within")) plan.sweep->within = reader.percent(*within, "within");
+  const auto take = [&](const toml::node& name, const char* key) {
+    const std::string wanted = reader.text(name, key);
+    std::vector<std::string> known;
+    for (const Axis& axis : plan.groups) known.push_back(axis.name);
+    const auto place = std::find(known.begin(), known.end(), wanted);
+    if (place == known.end())
+      reader.fail(name, fmt::format("[matrix] has no axis '{}', which is to be {}{}", wanted, key,
+                                    did_you_mean(wanted, known)));
+    const auto axis = plan.groups.begin() + (place - known.begin());
+    Axis found = std::move(*axis);
+    plan.groups.erase(axis);
+    return found;
+  };
+  const toml::node *x = table.get("x"), *curves = table.get("curves");
+  if (!x)
+    reader.fail(table, "[sweep] needs x, the axis that losses are drawn over, for instance \"optim.lr\"");
+  plan.rows = take(*x, "x");
+  if (!curves) return;
+  plan.groups.push_back(take(*curves, "curves"));
+  plan.sweep->curves = plan.groups.back().name;
+}
+
 }  // namespace
 
 Experiment parse_experiment(const std::string& text, const std::string& source, bool quick) {
@@ -211,7 +255,9 @@ Experiment parse_experiment(const std::string& text, const std::string& source, 
   }
   const Reader reader(source);
   reader.only(
-      root, {"name", "description", "compare", "baseline", "data", "run", "matrix", "interval", "quick"}, "");
+      root,
+      {"name", "description", "compare", "baseline", "data", "run", "matrix", "interval", "sweep", "quick"},
+      "");
   Experiment out;
   LabPlan& plan = out.plan;
   plan.kind = "experiment";
@@ -250,7 +296,10 @@ Experiment parse_experiment(const std::string& text, const std::string& source, 
     fail_usage(fmt::format("{}: --quick needs a table [quick], there is none", source));
   if (const toml::node* interval = root.get("interval"))
     read_interval(reader, reader.table(*interval, "interval"), plan.interval);
-  choose_rows(reader, root, plan);
+  if (const toml::node* sweep = root.get("sweep"))
+    read_sweep(reader, root, *sweep, plan);
+  else
+    choose_rows(reader, root, plan);
   return out;
 }
 

@@ -17,6 +17,7 @@
 #include "octavo/io/json_file.h"
 #include "octavo/io/llama2c.h"
 #include "octavo/io/tensor_directory.h"
+#include "octavo/lab/run_trials.h"
 #include "octavo/report/report.h"
 
 namespace octavo {
@@ -234,6 +235,7 @@ Inspection inspect_run(const std::string& path) {
   add(out, "state",
       there(path + "/diverged.json")         ? std::string("diverged")
       : there(path + "/final/MANIFEST.json") ? "finished"
+      : there(path + "/" + kFinishedMark)    ? "finished; its model was not kept"
                                              : "not finished; octavo train --resume goes on");
   add(out, "steps", run.steps_done);
   if (!planned.empty()) add(out, "planned steps", planned);

@@ -36,12 +36,13 @@ void check_request(const std::string& target, const std::string& source, int64_t
 }  // namespace
 
 std::string lab_data(const std::string& data, int32_t vocab_size, const std::string& directory,
-                     const std::function<void(const char*, int64_t, int64_t)>& progress) {
+                     const std::function<void(const char*, int64_t, int64_t)>& progress,
+                     bool needs_validation) {
   std::error_code error;
   if (!fs::exists(data, error))
     fail_data(fmt::format("--data '{}': there is no such file or directory", data));
   if (fs::is_directory(data, error)) {
-    if (read_dataset(data).val.tokens == 0)
+    if (read_dataset(data).val.tokens == 0 && needs_validation)
       fail_data(
           fmt::format("'{}/dataset.json': the data set has no validation split, which a comparison needs; "
                       "prepare it with --val-fraction 0.05",

@@ -31,9 +31,20 @@ std::string lab_document(const LabResult& result, size_t shown, const std::vecto
   return lab.dump();
 }
 
+/// The page of a sweep has its panel alone: what a run did inside is for octavo report.
+std::string sweep_page(const LabResult& result) {
+  nlohmann::ordered_json lab = nlohmann::ordered_json::parse(to_json(result));
+  lab.erase("groups");  // the sweep holds what is drawn
+  Report report;
+  report.version = result.version;
+  report.created = result.created;
+  return make_page(result.plan.name + " · octavo sweep", to_document(report, {{"lab", lab.dump()}}));
+}
+
 }  // namespace
 
 std::map<std::string, std::string> make_pages(const LabResult& result, const std::string& directory) {
+  if (result.plan.sweep) return {{"report.html", sweep_page(result)}};
   std::vector<std::string> files;
   for (const GroupResult& group : result.groups) {
     std::string name = files.empty() ? "report.html" : "report-" + file_word(group.point.label) + ".html";

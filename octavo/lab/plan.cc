@@ -7,6 +7,7 @@
 #include <map>
 
 #include "octavo/base/error.h"
+#include "octavo/lab/followers.h"
 
 namespace octavo {
 namespace {
@@ -23,16 +24,6 @@ void each_combination(const std::vector<Axis>& axes, Visit visit) {
   }
 }
 
-/// A preset stands under all other values wherever it is named; the last one named counts.
-RunConfig configure(const std::vector<Setting>& settings) {
-  RunConfig config;
-  for (const Setting& s : settings)
-    if (s.key == "preset" && !s.value.empty()) config = load_preset(s.value);
-  for (const Setting& s : settings)
-    if (s.key != "preset") apply_setting(config, s.key + "=" + s.value, s.source);
-  return config;
-}
-
 void append(std::vector<Setting>& to, const std::vector<Setting>& more) {
   to.insert(to.end(), more.begin(), more.end());
 }
@@ -47,6 +38,15 @@ std::string reserved_key(const std::string& key) {
   return "";
 }
 
+RunConfig configure(const std::vector<Setting>& settings) {
+  RunConfig config;
+  for (const Setting& s : settings)
+    if (s.key == "preset" && !s.value.empty()) config = load_preset(s.value);
+  for (const Setting& s : settings)
+    if (s.key != "preset") apply_setting(config, s.key + "=" + s.value, s.source);
+  return config;
+}
+
 std::string file_word(const std::string& text) {
   std::string word;
   for (const char c : text) {
@@ -58,18 +58,28 @@ std::string file_word(const std::string& text) {
   return word;
 }
 
+std::string point_label(const GroupPoint& point, size_t skip) {
+  std::string text;
+  for (size_t a = 0; a + skip < point.values.size(); ++a) {
+    const auto& [axis, label] = point.values[a];
+    // "gpt-mini" says what it is, "320" does not.
+    const bool bare = label.find_first_not_of("0123456789.eE+-^") == std::string::npos;
+    text += (text.empty() ? "" : ", ") + (bare ? axis + " " + label : label);
+  }
+  return text;
+}
+
 std::vector<GroupPoint> group_points(const LabPlan& plan) {
   std::vector<GroupPoint> points;
   each_combination(plan.groups, [&](const std::vector<size_t>& at) {
     GroupPoint point;
+    point.at = at;
     for (size_t a = 0; a < at.size(); ++a) {
       const Axis& axis = plan.groups[a];
       const std::string& label = axis.values[at[a]].label;
       point.values.emplace_back(axis.name, label);
-      // "gpt-mini" says what it is, "320" does not.
-      const bool bare = label.find_first_not_of("0123456789.eE+-") == std::string::npos;
-      point.label += (point.label.empty() ? "" : ", ") + (bare ? axis.name + " " + label : label);
     }
+    point.label = point_label(point, 0);
     points.push_back(std::move(point));
   });
   return points;
@@ -88,10 +98,13 @@ std::vector<Trial> make_trials(const LabPlan& plan, const std::string& directory
   each_combination(plan.groups, [&](const std::vector<size_t>& at) {
     std::vector<Setting> of_group = plan.settings;
     std::string prefix;
+    std::vector<const AxisValue*> chosen;
     for (size_t a = 0; a < at.size(); ++a) {
-      append(of_group, plan.groups[a].values[at[a]].settings);
+      chosen.push_back(&plan.groups[a].values[at[a]]);
+      append(of_group, chosen.back()->settings);
       prefix += file_word(plan.groups[a].values[at[a]].label) + "-";
     }
+    chosen.push_back(nullptr);
     for (size_t s = 0; s < plan.seeds.size(); ++s)
       for (size_t r = 0; r < plan.rows.values.size(); ++r) {
         const AxisValue& row = plan.rows.values[r];
@@ -100,6 +113,10 @@ std::vector<Trial> make_trials(const LabPlan& plan, const std::string& directory
         append(settings, plan.overrides);
         Trial trial{group, r, s, fmt::format("{}{}-s{}", prefix, file_word(row.label), plan.seeds[s]),
                     configure(settings)};
+        trial.keep_model = plan.keep_models;
+        trial.needs_validation = !plan.sweep;
+        chosen.back() = &row;
+        if (plan.sweep) follow_axes(trial.config, plan, chosen);
         trial.config.seed = plan.seeds[s];
         trial.config.out = directory + "/runs/" + trial.name;
         if (!data.empty()) trial.config.data.train = {data};

@@ -93,7 +93,8 @@ std::string to_text(const LabResult& result);
 
 /// report.html and, where there are several groups, report-<group>.html: the page of octavo report about one
 /// group's runs of the first seed, with the panel "recipes over seeds" on top. At most kRunsOnPage runs are
-/// drawn in detail: the baseline, and the rest evenly spread. Returns file name -> page.
+/// drawn in detail: the baseline, and the rest evenly spread. Of a sweep one page with its plots alone.
+/// Returns file name -> page.
 inline constexpr size_t kRunsOnPage = 9;  // a colour each
 std::map<std::string, std::string> make_pages(const LabResult& result, const std::string& directory);
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "octavo/lab/result.h"
+#include "octavo/lab/sweep.h"
 
 namespace octavo {
 namespace {
@@ -37,13 +38,13 @@ Json to_json(const TrialResult& trial) {
   return out;
 }
 
-Json to_json(const RowResult& row) {
+Json to_json(const RowResult& row, bool compared) {
   Json out;
   out["label"] = row.label;
   out["baseline"] = row.is_baseline;
   out["val_loss"] = to_json(row.val_loss);
-  out["delta_percent"] = row.is_baseline ? Json(nullptr) : to_json(row.delta);
-  out["differs"] = row.is_baseline ? Json(nullptr) : Json(differs(row.delta));
+  out["delta_percent"] = compared ? to_json(row.delta) : Json(nullptr);
+  out["differs"] = compared ? Json(differs(row.delta)) : Json(nullptr);
   out["diverged"] = row.diverged;
   out["classes"] = to_json(row.classes);
   out["activation_bytes"] = number(row.activation_bytes);
@@ -72,6 +73,47 @@ Json to_json(const Interval& interval, const IntervalSpec& spec) {
   return out;
 }
 
+const char* name_of(XScale scale) {
+  return scale == XScale::log2 ? "log2" : scale == XScale::linear ? "linear" : "category";
+}
+
+Json to_json(const SweepCurve& curve, const Sweep& sweep, const LabResult& result) {
+  const std::vector<AxisValue>& values = result.plan.rows.values;
+  Json out;
+  out["label"] = curve.label;
+  out["group"] = curve.group;
+  out["best"] = curve.best ? Json(*curve.best) : Json(nullptr);
+  out["flat"] = curve.flat;
+  out["at_edge"] = curve.at_edge;
+  out["shift_log2"] = number(curve.shift);
+  out["points"] = Json::array();
+  for (const SweepPoint& point : curve.points) {
+    Json one{{"label", values[point.row].label}, {"x", number(point.x)},       {"row", point.row},
+             {"loss", to_json(point.loss)},      {"diverged", point.diverged}, {"seeds", Json::array()}};
+    for (const TrialResult& trial : result.groups[curve.group].rows[point.row].trials)
+      one["seeds"].push_back({{"seed", trial.seed}, {"loss", number(sweep_loss(sweep, trial))}});
+    out["points"].push_back(std::move(one));
+  }
+  return out;
+}
+
+Json to_json(const Sweep& sweep, const LabResult& result) {
+  const SweepSpec& spec = *result.plan.sweep;
+  Json out;
+  out["x"] = result.plan.rows.name;
+  out["curves"] = spec.curves.empty() ? Json(nullptr) : Json(spec.curves);
+  out["scale"] = name_of(sweep.scale);
+  out["loss"] = sweep.validation ? "val_loss" : "train_loss";
+  out["within_percent"] = spec.within;
+  out["panels"] = Json::array();
+  for (const SweepPanel& panel : sweep.panels) {
+    Json one{{"label", panel.label}, {"curves", Json::array()}};
+    for (const SweepCurve& curve : panel.curves) one["curves"].push_back(to_json(curve, sweep, result));
+    out["panels"].push_back(std::move(one));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string to_json(const LabResult& result) {
@@ -88,7 +130,7 @@ std::string to_json(const LabResult& result) {
   out["seeds"] = plan.seeds;
   out["confidence"] = kConfidence;
   out["rows"] = plan.rows.name;
-  out["baseline"] = plan.baseline;
+  out["baseline"] = plan.sweep ? Json(nullptr) : Json(plan.baseline);
   out["settings"] = Json::object();
   for (const std::vector<Setting>* list : {&plan.settings, &plan.overrides})
     for (const Setting& s : *list) out["settings"][s.key] = s.value;
@@ -99,10 +141,12 @@ std::string to_json(const LabResult& result) {
     one["point"] = Json::object();
     for (const auto& [axis, label] : group.point.values) one["point"][axis] = label;
     one["rows"] = Json::array();
-    for (const RowResult& row : group.rows) one["rows"].push_back(to_json(row));
+    for (const RowResult& row : group.rows)
+      one["rows"].push_back(to_json(row, !plan.sweep && !row.is_baseline));
     if (group.interval) one["interval"] = to_json(*group.interval, plan.interval);
     out["groups"].push_back(std::move(one));
   }
+  if (plan.sweep) out["sweep"] = to_json(read_sweep(result), result);
   return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "octavo/lab/result.h"
+#include "octavo/lab/sweep.h"
 
 namespace octavo {
 namespace {
@@ -91,10 +92,66 @@ std::string interval_text(const GroupResult& group, const IntervalSpec& spec) {
                      spec.within, noise);
 }
 
+/// "2^-9 to 2^-7": names one by one.
+std::string flat_text(const SweepCurve& curve, XScale scale, const std::vector<AxisValue>& values) {
+  const auto label = [&](size_t p) { return values[curve.points[p].row].label; };
+  if (scale != XScale::category && curve.flat.size() > 1)
+    return label(curve.flat.front()) + " to " + label(curve.flat.back());
+  std::string text;
+  for (const size_t p : curve.flat) text += (text.empty() ? "" : ", ") + label(p);
+  return text;
+}
+
+std::vector<std::string> cells(const SweepCurve& curve, const Sweep& sweep, const LabResult& result) {
+  const std::vector<AxisValue>& values = result.plan.rows.values;
+  size_t diverged = 0, runs = 0;
+  for (const SweepPoint& point : curve.points) {
+    diverged += point.diverged;
+    runs += result.groups[curve.group].rows[point.row].trials.size();
+  }
+  const std::string lost = diverged > 0 ? fmt::format("{} of {}", diverged, runs) : kNone;
+  const std::string name = curve.label.empty() ? "all" : curve.label;
+  if (!curve.best) return {name, kNone, kNone, kNone, kNone, lost};
+  const SweepPoint& best = curve.points[*curve.best];
+  return {name,
+          values[best.row].label + (curve.at_edge ? " (edge)" : ""),
+          with_band(best.loss, 4, false),
+          curve.shift == 0             ? "0"
+          : std::isfinite(curve.shift) ? fmt::format("{:+.3g}", curve.shift)
+                                       : kNone,
+          flat_text(curve, sweep.scale, values),
+          lost};
+}
+
+std::string sweep_text(const Sweep& sweep, const LabResult& result) {
+  const SweepSpec& spec = *result.plan.sweep;
+  std::vector<std::vector<std::string>> table{
+      {spec.curves, "best " + result.plan.rows.name, sweep.validation ? "validation loss" : "training loss",
+       "shift, log2", fmt::format("within {:g} %", spec.within), "diverged"}};
+  const bool several = sweep.panels.size() > 1;
+  bool edge = false;
+  for (const SweepPanel& panel : sweep.panels) {
+    if (several) table.push_back({panel.label + ":", "", "", "", "", ""});
+    for (const SweepCurve& curve : panel.curves) {
+      table.push_back(cells(curve, sweep, result));
+      if (several) table.back()[0] = "  " + table.back()[0];
+      edge |= curve.at_edge;
+    }
+  }
+  std::string out = aligned(table);
+  const size_t seeds = result.plan.seeds.size();
+  out += seeds > 1
+             ? fmt::format("{} seeds. ±: {:.0f} % interval of the mean (Student).", seeds, 100 * kConfidence)
+             : std::string("One seed: there is no band, and small differences mean nothing.");
+  if (edge) out += " (edge): the grid ends there, a better value may lie beyond.";
+  return out + "\n";
+}
+
 }  // namespace
 
 std::string to_text(const LabResult& result) {
   const LabPlan& plan = result.plan;
+  if (plan.sweep) return sweep_text(read_sweep(result), result);
   std::vector<std::vector<std::string>> table{{plan.rows.name, "validation loss", "Δ %", "worst SNR, dB",
                                                "worst underflow, %", "activations", "weights", "tokens/s"},
                                               {"", "", "", "w a g", "w a g", "", "", ""}};

@@ -78,10 +78,15 @@ class Relay : public TrainObserver {
   double step_flops_ = 0;
 };
 
-/// The checkpoints of a finished run are several times its model, and a comparison has many runs.
+/// The checkpoints of a finished run are several times its model, and a comparison has many runs; a sweep has
+/// hundreds, and what it asks for is in their figures. The mark comes before the model goes.
 void clean_up(const Trial& trial) {
   std::error_code ignored;
   fs::remove_all(trial.config.out + "/checkpoints", ignored);
+  if (trial.keep_model || !fs::exists(trial.config.out + "/final", ignored)) return;
+  write_file_atomic(trial.config.out + "/" + kFinishedMark,
+                    fmt::format("{{\"steps\": {}}}\n", trial.config.train.steps));
+  fs::remove_all(trial.config.out + "/final", ignored);
 }
 
 void mark_diverged(const Trial& trial, const Diverged& error) {
@@ -92,6 +97,7 @@ void mark_diverged(const Trial& trial, const Diverged& error) {
 }
 
 void require_validation(const Trial& trial) {
+  if (!trial.needs_validation) return;
   for (const std::string& path : trial.config.data.train)
     if (trial.config.data.val.empty() && !fs::is_directory(path))
       fail_usage(

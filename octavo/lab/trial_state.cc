@@ -57,6 +57,7 @@ TrialState trial_state(const Trial& trial) {
                     "that run",
                     trial.config.recipe, run, kept));
   if (fs::exists(run + "/diverged.json")) return TrialState::diverged;
+  if (fs::exists(run + "/" + kFinishedMark)) return TrialState::finished;
   if (!fs::exists(run + "/final/MANIFEST.json")) return TrialState::begun;
   verify_directory(run + "/final", false);
   return TrialState::finished;

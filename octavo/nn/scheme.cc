@@ -38,7 +38,7 @@ SchemeDefaults defaults_of(Scheme scheme) {
                         // 1
       return {NormPlacement::pre, Residual::running_mean, 1, true};
     case Scheme::munit:
-      return {NormPlacement::res_post, Residual::fixed, 1, false};
+      return {NormPlacement::res_post, Residual::fixed, 1, true};
   }
   return {};
 }

@@ -19,7 +19,7 @@ std::vector<Case> cases() {
   ModelConfig learned = tiny_octavo(), post_norm = tiny_octavo(), mean = tiny_octavo(),
               fixed_sp = tiny_octavo(Scheme::sp);
   learned.learned_positions = learned.tied_head = true;
-  post_norm.final_norm = true;
+  post_norm.final_norm = false;
   post_norm.residual = Residual::sum;
   post_norm.kv_heads = 1;
   mean.residual = Residual::running_mean;
@@ -36,7 +36,7 @@ std::vector<Case> cases() {
           {"llama_one_kv_head", one_head},
           {"munit", tiny_octavo()},
           {"munit_learned_tied", learned},
-          {"munit_final_norm", post_norm},
+          {"munit_without_final_norm", post_norm},
           {"munit_running_mean", mean},
           {"sp", tiny_octavo(Scheme::sp)},
           {"sp_fixed_residual", fixed_sp},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The frame of the page: the bar, one section a panel, drawing again on change of theme or run.
-const navNames = {lab: 'Recipes', overview: 'Overview', loss: 'Loss', scales: 'Scales', range: 'Underflow', snr: 'SNR', values: 'Values', resources: 'Resources'};
+const navNames = {lab: 'Recipes', sweep: 'Sweep', overview: 'Overview', loss: 'Loss', scales: 'Scales', range: 'Underflow', snr: 'SNR', values: 'Values', resources: 'Resources'};
 
 function drawPanel(panel) {
   const old = document.getElementById(panel.id);
@@ -44,5 +44,5 @@ drawBar();
 document.getElementById('panels').replaceChildren();
 drawAll();
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
-document.getElementById('foot').append(`Written by octavo ${doc.version} on ${doc.created} from ${runs.map((r) => r.path).join(', ')}. Charts by uPlot 1.6.32 (MIT). This file needs no network.`);
+document.getElementById('foot').append(`Written by octavo ${doc.version} on ${doc.created}${runs.length ? ` from ${runs.map((r) => r.path).join(', ')}` : ''}. Charts by uPlot 1.6.32 (MIT). This file needs no network.`);
 document.documentElement.dataset.ready = 'true';
