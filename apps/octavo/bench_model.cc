@@ -24,7 +24,7 @@ namespace {
 struct ModelOptions : BenchOptions {
   std::string preset = "gpt2-124m", recipes = "fp8-amax,bf16";
   int64_t micro_batch = 4, grad_accum = 1, seq_len = 1024, tokens = 64, prompt = 64;
-  bool pack_weights = false;
+  bool pack_weights = false, exact = false;
   std::vector<std::string> recompute{"auto"};
 };
 
@@ -118,7 +118,7 @@ void bench_decode(const ModelOptions& o) {
   for (const std::string& name : split_list(o.recipes)) {
     Transformer model(config, load_recipe(name), Purpose::inference, pool);
     const int64_t room = std::min(config.context, o.prompt + o.tokens + 1);
-    model.allocate({1, std::min<int64_t>(o.prompt, room - 1), room});
+    model.allocate({1, std::min<int64_t>(o.prompt, room - 1), room, {}, o.pack_weights, o.exact});
     model.initialize_for_inference(1);
     const std::vector<int32_t> prompt = random_tokens(o.prompt, config.vocab_size);
     DramMeter dram(pool);
@@ -144,6 +144,8 @@ void bench_decode(const ModelOptions& o) {
                              {"recipe", name},
                              {"threads", pool.size()},
                              {"prompt", o.prompt},
+                             {"exact", o.exact},
+                             {"pack_weights", o.pack_weights},
                              {"prompt_tok_s", static_cast<double>(o.prompt) / first},
                              {"tok_s", 1 / per_token},
                              {"weight_bytes", model.weight_bytes()},
@@ -200,6 +202,8 @@ void add_bench_model(CLI::App& bench) {
   decode->add_option("--tokens", d->tokens, "Tokens decoded")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  decode->add_flag("--exact", d->exact, "Sum in the order of the training forward pass: its bits");
+  decode->add_flag("--pack-weights", d->pack_weights, "Keep weights packed (read with --exact only)");
   add_bench_options(decode, *d);
   decode->callback([d] { bench_decode(*d); });
 }

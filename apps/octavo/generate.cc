@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "command.h"
 #include "octavo/base/error.h"
@@ -23,6 +24,7 @@ struct Options {
   int threads = 0;
   int64_t context = 0;
   bool json = false, greedy = false, ignore_eos = false;
+  std::optional<bool> exact;
 };
 
 std::string utf8_json(const std::string& text) {
@@ -40,7 +42,8 @@ void run(Options& o) {
   Limits limits;
   limits.seq = 256;  // the prompt goes in pieces of this size
   limits.cache = o.context > 0 ? o.context : int64_t{1} << 14;
-  LoadedModel loaded = load_model(o.model, recipe_for(o.model, o.recipe), limits, true, pool);
+  LoadedModel loaded =
+      load_model(o.model, recipe_for(o.model, o.recipe), limits, true, pool, nullptr, o.exact);
   const Tokenizer& tokenizer = *loaded.tokenizer;
 
   // A model that was trained with a token before each text wants it; without any prompt something has to come
@@ -113,6 +116,10 @@ void add_generate(CLI::App& app) {
   c->add_flag("--ignore-eos", o->ignore_eos, "Go on after an end-of-text token");
   c->add_option("--recipe", o->recipe,
                 "Numbers to compute in (default: the recipe.toml of a quantized model, else bf16)");
+  c->add_flag(
+      "--exact,!--no-exact", o->exact,
+      "Sum in the order of training, so that logits have its bits; slower (default: where every scale of "
+      "the recipe is static)");
   c->add_option("--context", o->context, "Rows of the key/value cache (default: the model's context)");
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print one JSON object instead of streaming");

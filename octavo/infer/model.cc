@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include "octavo/base/error.h"
 #include "octavo/io/hf_model.h"
@@ -28,7 +29,8 @@ std::string model_directory(const std::string& directory) {
 }
 
 LoadedModel load_model(const std::string& directory, const std::string& recipe, Limits limits,
-                       bool need_tokenizer, ThreadPool& pool, std::vector<TensorRecord>* records) {
+                       bool need_tokenizer, ThreadPool& pool, std::vector<TensorRecord>* records,
+                       std::optional<bool> exact) {
   const std::string path = model_directory(directory);
   const ModelConfig config = read_hf_config(path);
   LoadedModel loaded;
@@ -43,13 +45,25 @@ LoadedModel load_model(const std::string& directory, const std::string& recipe, 
   limits.cache = std::min(limits.cache, config.context);
   limits.seq = std::min(limits.seq, config.context);
   if (limits.cache > 0) limits.seq = std::min(limits.seq, limits.cache);
-  loaded.model = std::make_unique<Transformer>(config, load_recipe(recipe), Purpose::inference, pool);
+  const Recipe numbers = load_recipe(recipe);
+  limits.exact = exact.value_or(serves_exactly(numbers));
+  // Its kernels read packed weights, and packing them takes longer than multiplying them with one token.
+  if (limits.exact && limits.cache > 0) limits.pack_weights = true;
+  loaded.model = std::make_unique<Transformer>(config, numbers, Purpose::inference, pool);
   const WeightSource weights(path, config, loaded.model->parameters());
   loaded.model->allocate(limits);
   loaded.model->pass().records = records;
   load_hf_weights(weights, *loaded.model);
   loaded.model->pass().records = nullptr;
   return loaded;
+}
+
+bool serves_exactly(const Recipe& recipe) {
+  constexpr Role kOperands[] = {Role::gemm_fprop_input,       Role::gemm_fprop_weight,
+                                Role::gemm_dgrad_grad_output, Role::gemm_dgrad_weight,
+                                Role::gemm_wgrad_grad_output, Role::gemm_wgrad_input};
+  return std::all_of(std::begin(kOperands), std::end(kOperands),
+                     [&](Role role) { return recipe.role(role).scaling.kind == ScalingKind::static_; });
 }
 
 std::string recipe_for(const std::string& directory, const std::string& asked) {

@@ -61,6 +61,7 @@ AttentionUnit sizes_of(const AttentionShape& s, Format format) {
   unit.head_dim = s.head_dim;
   unit.scale = s.scale;
   unit.bf16 = format == Format::bf16;
+  unit.one_order = s.one_order;
   return unit;
 }
 

@@ -21,6 +21,9 @@ struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t kv_batch_stride = 0;
   float scale = 0;  ///< of the scores; 1/sqrt(head_dim) in GPT-2 and Llama
+  /// Compute a few rows like many, in the same order and numbers: then no bit of a row depends on how many
+  /// queries there are.
+  bool one_order = false;
 };
 
 /// Bytes either pass takes: some tiles for each thread, whatever the lengths. (What the backward pass sums
@@ -28,9 +31,9 @@ struct AttentionShape {
 size_t attention_workspace(const AttentionShape& shape, int threads);
 
 /// The implementation that max_isa() selects now: "amx", "avx512bf16", "avx512", "avx2" or "ref". The first
-/// two take BF16, more than a few rows, head_dim up to 256; they round probabilities, and in the backward
-/// pass the gradients of scores, to BF16 where they are operands, take subnormal BF16 numbers as zero, and
-/// probabilities below 2^-126 too.
+/// two take BF16, more than a few rows (or one_order), head_dim up to 256; they round probabilities, and in
+/// the backward pass the gradients of scores, to BF16 where they are operands, take subnormal BF16 numbers as
+/// zero, and probabilities below 2^-126 too.
 const char* attention_variant(const AttentionShape& shape, Format format);
 
 /// lse: [batch, heads, q_len], the log of the sum of exponentials of each row, kept for the backward pass (or

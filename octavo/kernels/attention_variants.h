@@ -14,7 +14,8 @@ namespace octavo {
 struct AttentionUnit {
   int64_t q_len = 0, kv_len = 0, group = 1, head_dim = 0;
   float scale = 0;
-  bool bf16 = false;  ///< all matrices, else fp32
+  bool bf16 = false;       ///< all matrices, else fp32
+  bool one_order = false;  ///< no other kernel for a few rows
 
   /// Pointers to the first element of the sequence and (first) head; strides between tokens in elements. The
   /// heads of a group are head_dim apart.

@@ -12,7 +12,8 @@
 //
 // Each element of C is summed in an order that depends on k alone: same bits for any number of threads and
 // any position in a larger problem. There are two such orders in the AVX-512 and AMX variants: one for m <=
-// 16 with a k-contiguous B (generation, where B is streamed and not packed), one for all other problems.
+// 16 with a k-contiguous B (generation, where B is streamed and not packed), one for all other problems and
+// for those that ask for it (`one_order`).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -63,8 +64,10 @@ struct GemmArgs {
   /// The result is rounded to the numbers of FP16 after the bias, beyond 65504 to infinity. c keeps its
   /// format.
   bool round_to_fp16 = false;
+  /// Sum in the order of larger problems even if m <= 16: then no row's bits depend on how many there are.
+  bool one_order = false;
   /// What gemm_pack_b() made of this b, or none. Same bits, no packing. Ignored for m <= 16 with k-contiguous
-  /// b.
+  /// b, unless one_order.
   const void* packed_b = nullptr;
 
   /// What else happens to a block of C while it is in the cache, in this order, after the bias and before
@@ -78,8 +81,8 @@ struct GemmArgs {
 
 /// Bytes of workspace gemm() takes for this problem with this team: for each thread a block of sums and a
 /// block of the operand it owns a part of (over all of k if that is below 16 MiB), and for the team the other
-/// operand packed, if that is below 32 MiB. A problem of m <= 16 rows with k-contiguous B: about m * k packed
-/// elements.
+/// operand packed, if that is below 32 MiB. A problem of m <= 16 rows with k-contiguous B, unless one_order:
+/// about m * k packed elements.
 size_t gemm_workspace(const GemmArgs& args, int threads);
 
 /// Runs the first variant that accepts the CPU (capped by max_isa()) and the problem. `workspace` holds at

@@ -20,7 +20,7 @@ size_t packed_row_bytes(const GemmKernel& kernel, const GemmArgs& args) {
 }  // namespace
 
 bool gemm_skinny_takes(const GemmKernel& kernel, const GemmArgs& args) {
-  return kernel.dot && args.m <= kGemmSkinnyRows && args.b.k_contiguous;
+  return kernel.dot && !args.one_order && args.m <= kGemmSkinnyRows && args.b.k_contiguous;
 }
 
 size_t gemm_skinny_workspace(const GemmKernel& kernel, const GemmArgs& args, int threads) {

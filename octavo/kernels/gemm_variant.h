@@ -56,7 +56,7 @@ struct GemmMultiply {
   const GemmStore* store = nullptr;  ///< with the last step over k, if the kernel does the epilogue itself
 };
 
-/// A problem with at most this many rows and a k-contiguous B goes through GemmDot.
+/// A problem with at most this many rows and a k-contiguous B goes through GemmDot, unless one_order.
 constexpr int64_t kGemmSkinnyRows = 16;
 /// Packed rows of A are padded with zeros to this many elements of k for it.
 constexpr int64_t kDotUnit = 128;

@@ -37,7 +37,8 @@ float* Pass::new_amax() {
   return slot;
 }
 
-void Pass::gemm(const GemmArgs& args) {
+void Pass::gemm(GemmArgs args) {
+  args.one_order = exact;
   if (planning()) {
     const WorkspaceScope scope(workspace);
     workspace.take_bytes(gemm_workspace(args, pool.size()));
@@ -61,8 +62,9 @@ void Pass::norm_backward(const NormBackward& args) {
   octavo::norm_backward(args, pool, workspace);
 }
 
-void Pass::attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v,
-                             Matrix out, float* lse, float* amax) {
+void Pass::attention_forward(AttentionShape shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out,
+                             float* lse, float* amax) {
+  shape.one_order = exact;
   if (planning()) {
     const WorkspaceScope scope(workspace);
     workspace.take_bytes(attention_workspace(shape, pool.size()));
@@ -72,9 +74,10 @@ void Pass::attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMa
   octavo::attention_forward(shape, q, k, v, out, lse, amax, pool, workspace);
 }
 
-void Pass::attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k,
+void Pass::attention_backward(AttentionShape shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k,
                               ConstMatrix v, ConstMatrix out, const float* lse, Matrix dq, Matrix dk,
                               Matrix dv) {
+  shape.one_order = exact;
   if (planning()) {
     const WorkspaceScope scope(workspace);
     workspace.take_bytes(attention_workspace(shape, pool.size()));

@@ -66,6 +66,7 @@ class Pass {
   std::vector<TensorRecord>* records = nullptr;  ///< filled by every quantization when set
   Probe* probe = nullptr;  ///< asked at every place when set; values that would go by as codes are then kept
   bool last_of_step = false;   ///< the gradients will be complete: their norm can be taken along
+  bool exact = false;          ///< products and attention sum a few rows like many
   uint64_t seed = 0;           ///< of stochastic rounding; a new one each step
   uint64_t quantizations = 0;  ///< how many used it: no two draw the same numbers
 
@@ -83,13 +84,13 @@ class Pass {
   /// A zeroed slot for a kernel's amax output.
   float* new_amax();
 
-  void gemm(const GemmArgs& args);
+  void gemm(GemmArgs args);
   void norm_forward(const NormForward& args);
   void norm_backward(const NormBackward& args);
-  void attention_forward(const AttentionShape& shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out,
+  void attention_forward(AttentionShape shape, ConstMatrix q, ConstMatrix k, ConstMatrix v, Matrix out,
                          float* lse, float* amax);
-  void attention_backward(const AttentionShape& shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k,
-                          ConstMatrix v, ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv);
+  void attention_backward(AttentionShape shape, ConstMatrix dout, ConstMatrix q, ConstMatrix k, ConstMatrix v,
+                          ConstMatrix out, const float* lse, Matrix dq, Matrix dk, Matrix dv);
 
   /// Any other kernel: fn(pool) under the given part, not called while planning.
   template <class Fn>

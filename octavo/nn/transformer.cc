@@ -47,7 +47,10 @@ std::vector<Weight*> Transformer::weights() {
 
 void Transformer::reserve(const Limits& limits) {
   limits_ = limits;
-  if (purpose_ == Purpose::inference) limits_.kept = {false, false, false, false};
+  if (purpose_ == Purpose::inference)
+    limits_.kept = {false, false, false, false};
+  else
+    limits_.exact = true;
   arena_ = Arena();
   cache_blocks_.clear();
   const int64_t rows = limits.batch * limits.seq;
@@ -102,6 +105,7 @@ void Transformer::bind() {
 void Transformer::rehearse() {
   workspace_ = Workspace();
   pass_ = std::make_unique<Pass>(pool_, workspace_, scaler_);
+  pass_->exact = limits_.exact;
   bind();
   for (Weight* weight : weights()) weight->refresh(*pass_);
   Batch batch{limits_.batch, limits_.seq, nullptr, nullptr};
@@ -265,7 +269,16 @@ std::span<const float> Transformer::step(int64_t batch, int64_t seq, const int32
   float* logits = arena_.at<float>(logits_block_);
   std::vector<int64_t> last(static_cast<size_t>(batch));
   for (int64_t b = 0; b < batch; ++b) last[static_cast<size_t>(b)] = (b + 1) * seq - 1;
-  head_->logits(*pass_, last.data(), batch, logits);
+  if (limits_.exact)
+    head_->row_logits(*pass_, last.data(), batch, [&](int64_t first, ConstMatrix rows) {
+      const Matrix out = dense(logits + first * config_.vocab_size, Format::fp32, rows.rows, rows.cols);
+      QuantizeArgs widen;  // fp32 and bf16 are cast as they are
+      widen.x = rows;
+      widen.out.codes = out;
+      pass_->run(Part::gemm, [&](ThreadPool& pool) { quantize(widen, pool); });
+    });
+  else
+    head_->logits(*pass_, last.data(), batch, logits);
   return {logits, static_cast<size_t>(batch * config_.vocab_size)};
 }
 

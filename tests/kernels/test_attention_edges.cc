@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -103,6 +104,45 @@ TEST_P(AttentionEdges, LaterKeysChangeNothing) {
                 << describe(a, isa) << " row " << r << " cut " << cut.first;
         }
       EXPECT_TRUE(later_rows_differ);
+    }
+  }
+}
+
+// With one order, queries may come in any parts: here the last of those that training has at once.
+TEST_P(AttentionEdges, OneOrderGivesAFewQueriesTheBitsOfMany) {
+  for (const auto& [heads, kv_heads, head_dim] :
+       {std::array{3, 3, 32}, std::array{6, 2, 23}, std::array{9, 1, 64}}) {
+    const AttentionShape whole = square(301, heads, kv_heads, head_dim);
+    for (Isa isa : all_isas(whole, GetParam())) {
+      IsaScope scope(isa);
+      Problem many(whole, GetParam());
+      many.forward(2);
+      for (const int64_t kv_len : {1, 2, 31, 64, 97, 256, 301})
+        for (const int64_t q_len : {1, 2, 3, 9, 40}) {
+          if (q_len > kv_len) continue;
+          AttentionShape part = whole;
+          part.q_len = q_len;
+          part.kv_len = kv_len;
+          part.kv_batch_stride = 301;
+          part.one_order = true;
+          Problem few(part, GetParam());
+          for (int64_t r = 0; r < 301; ++r)
+            for (int64_t c = 0; c < few.kv_cols(); ++c) {
+              few.cache_k.set(r, c, many.qkv.at(r, many.q_cols() + c));
+              few.cache_v.set(r, c, many.qkv.at(r, many.q_cols() + many.kv_cols() + c));
+            }
+          for (int64_t r = 0; r < q_len; ++r)
+            for (int64_t c = 0; c < few.q_cols(); ++c) few.qkv.set(r, c, many.qkv.at(kv_len - q_len + r, c));
+          few.forward(2);
+          for (int64_t r = 0; r < q_len; ++r)
+            for (int64_t c = 0; c < few.q_cols(); ++c)
+              ASSERT_EQ(few.out.at(r, c), many.out.at(kv_len - q_len + r, c)) << describe(few, isa);
+          for (int64_t h = 0; h < heads; ++h)
+            for (int64_t r = 0; r < q_len; ++r)
+              ASSERT_EQ(few.lse[static_cast<size_t>(h * q_len + r)],
+                        many.lse[static_cast<size_t>(h * 301 + kv_len - q_len + r)])
+                  << describe(few, isa);
+        }
     }
   }
 }

@@ -266,6 +266,33 @@ TEST_P(GemmVariant, BitsDependOnNeitherThreadsNorPosition) {
   }
 }
 
+// However few rows there are, packed or not.
+TEST_P(GemmVariant, OneOrderGivesAFewRowsTheBitsOfMany) {
+  for (const auto& [fa, fb] : kPairs) {
+    if (!accepts(GetParam(), fa)) continue;
+    for (const Shape& s : {Shape{41, 75, 530}, Shape{41, 33, 95}, Shape{41, 130, 4200}}) {
+      Operand a(fa, s.m, s.k, true, 3), b(fb, s.n, s.k, true, 1);
+      a.fill_normal(5);
+      b.fill_normal(6);
+      std::vector<float> all, c;
+      run(GetParam(), problem(a, b, all), 2);
+      for (const int64_t rows : {1, 2, 5, 16, 17, 33})
+        for (const int64_t first : {int64_t{0}, s.m - rows}) {
+          c.assign(static_cast<size_t>(s.m * s.n), 0.0f);
+          GemmArgs g = problem(a, b, c);
+          g.m = rows;
+          g.a = a.view(first);
+          g.one_order = true;
+          run(GetParam(), g, 2);
+          c.resize(static_cast<size_t>(rows * s.n));
+          const auto begin = all.begin() + first * s.n;
+          ASSERT_EQ(c, std::vector<float>(begin, begin + rows * s.n))
+              << describe(GetParam(), g) << " from row " << first;
+        }
+    }
+  }
+}
+
 TEST_P(GemmVariant, ScalesBiasAccumulateAndBf16RoundOnceInTheStatedOrder) {
   const int64_t n = 83, k = 130;
   const Format f = accepts(GetParam(), Format::fp32) ? Format::fp32 : Format::bf16;

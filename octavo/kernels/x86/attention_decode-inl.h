@@ -5,7 +5,9 @@
 
 constexpr int64_t kFewRows = 8;
 
-bool few_rows(const AttentionUnit& u) { return u.q_len * u.group <= kFewRows && u.head_dim % kLanes == 0; }
+bool few_rows(const AttentionUnit& u) {
+  return !u.one_order && u.q_len * u.group <= kFewRows && u.head_dim % kLanes == 0;
+}
 
 /// p[r * kKeyTile + j] = q[r] · k[j] for R rows and J keys.
 template <int R, int J, class T>
