@@ -48,7 +48,7 @@ function sweepPlot(panel, width, height) {
   const [low, high] = sweepRange(), all = sweepCurves(panel), points = panel.curves[0].points;
   const lost = panel.curves.some((curve) => curve.points.some((p) => p.diverged));
   const left = 58, right = 16, top = lost ? 30 : 12, bottom = height - 42, strip = 14;
-  const xs = points.map(sweepX), span = xs[xs.length - 1] - xs[0] || 1, margin = 0.04 * span;
+  const xs = points.map(sweepX), span = xs[xs.length - 1] - xs[0], margin = 0.04 * span || 1;
   const x = (v) => left + (width - left - right) * (v - xs[0] + margin) / (span + 2 * margin);
   const y = (v) => bottom - (bottom - top) * (Math.min(v, high) - low) / (high - low);
   const svg = svgEl('svg', {class: 'plot', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `Loss over ${sweep.x}${panel.label ? ', ' + panel.label : ''}`});
