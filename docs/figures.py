@@ -366,7 +366,7 @@ def draw_sweep(out, file):
     losses = means + [s["loss"] for p in points for s in p["seeds"] if s["loss"] is not None]
     # Values far too high would leave the curves no height: there they leave the plot.
     low, middle = min(losses), means[len(means) // 2]
-    high = min(max(losses), max(middle + 1.5 * (middle - low), means[int(0.7 * len(means))]))
+    high = min(max(losses), max(middle + 3 * (middle - low), means[int(0.7 * len(means))]))
     room = 0.06 * (high - low) or 0.01 * high
     y_range = (low - room, high + room)
     columns = min(len(panels), 2)

@@ -21,7 +21,7 @@ function sweepRange() {
   if (!points.length) return [0, 1];
   const means = points.map(sweepMean).sort((a, b) => a - b), seeds = points.flatMap((p) => seedLosses(p).map((s) => s.loss));
   const low = Math.min(means[0], ...seeds), middle = means[means.length >> 1];
-  const high = Math.min(Math.max(...means, ...seeds), Math.max(middle + 1.5 * (middle - low), means[Math.floor(means.length * 0.7)]));
+  const high = Math.min(Math.max(...means, ...seeds), Math.max(middle + 3 * (middle - low), means[Math.floor(means.length * 0.7)]));
   const room = (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
   return [low - room, high + room];
 }
