@@ -6,11 +6,13 @@
     docs/figures.py scales   docs/images/scales.svg   runs/fp8-amax
     docs/figures.py roofline docs/images/roofline.svg bench.jsonl
     docs/figures.py constants docs/images/constants.svg evals/*.json
+    docs/figures.py sweep    docs/images/sweep.svg    sweeps/lr/results.json
 
 loss: training loss of every run and, below, its distance to the first one. scales: the exponent of every scale over
 the steps. roofline: what `octavo bench ... --json` printed, as speed over work per byte.
 constants: one file `octavo eval --recipe R --tasks ... --text ... --json` printed for each model and each R of bf16,
-fp8-amax, fp8-cscale:N; also prints the table of the intervals. Colours are chosen to be readable on a light and on a dark page; there is no background.
+fp8-amax, fp8-cscale:N; also prints the table of the intervals. sweep: what `octavo sweep` found, a plot for each of its
+panels; also prints its table. Colours are chosen to be readable on a light and on a dark page; there is no background.
 """
 import argparse
 import html
@@ -49,6 +51,12 @@ class Svg:
     def text(self, x, y, text, anchor="start", size=12, colour=TEXT, weight="normal"):
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}" '
                           f'font-weight="{weight}">{html.escape(text)}</text>')
+
+    def value(self, x, y, text, anchor="start", before=""):
+        """'2^-9' with its exponent raised, other texts as they are."""
+        base, _, exponent = text.partition("^")
+        raised = f'<tspan dy="-4" font-size="9">{html.escape(exponent.replace("-", "−"))}</tspan>' if exponent else ""
+        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11">{html.escape(before + base)}{raised}</text>')
 
     def line(self, x1, y1, x2, y2, colour=GRID, width=1):
         self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
@@ -99,7 +107,8 @@ class Panel:
                           "middle" if value < last else "end", 11)
 
     def curve(self, points, colour):
-        self.svg.curve([(self.x(x), self.y(y)) for x, y in points], colour)
+        if points:
+            self.svg.curve([(self.x(x), self.y(y)) for x, y in points], colour)
 
 
 def running_mean(points, window):
@@ -331,11 +340,108 @@ def draw_constants(out, files):
               f"| {span(interval(points, lambda s, p: p <= kept_perplexity))} | {span(interval(points, lambda s, p: s >= kept_score))} |")
 
 
+def below(high, a, b):
+    """The part of the line from a to b that is not above `high`, or nothing."""
+    a, b = sorted((a, b), key=lambda point: point[1])
+    if a[1] > high:
+        return []
+    return [a, b if b[1] <= high else (a[0] + (b[0] - a[0]) * (high - a[1]) / (b[1] - a[1]), high)]
+
+
+def sweep_ticks(low, high, count):
+    rough = (high - low) / count
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(f * size for f in (1, 2, 5, 10) if f * size >= rough)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def draw_sweep(out, file):
+    result = json.loads(file.read_text(encoding="utf-8"))
+    sweep = result.get("sweep") or sys.exit(f"{file} is not of a sweep")
+    panels, scale = sweep["panels"], sweep["scale"]
+    points = [p for panel in panels for curve in panel["curves"] for p in curve["points"]]
+    means = sorted(p["loss"]["mean"] for p in points if p["loss"]["mean"] is not None)
+    if not means:
+        sys.exit(f"{file}: every run diverged")
+    losses = means + [s["loss"] for p in points for s in p["seeds"] if s["loss"] is not None]
+    # Values far too high would leave the curves no height: there they leave the plot.
+    low, middle = min(losses), means[len(means) // 2]
+    high = min(max(losses), max(middle + 3 * (middle - low), means[int(0.7 * len(means))]))
+    room = 0.06 * (high - low) or 0.01 * high
+    y_range = (low - room, high + room)
+    columns = min(len(panels), 2)
+    width, height, gap, left = (640 if columns == 1 else 360), (320 if columns == 1 else 250), 40, 60
+    names = [curve["label"] for curve in panels[0]["curves"]]
+    place = lambda point, i: math.log2(point["x"]) if scale == "log2" else point["x"] if scale == "linear" else i
+    legend_height = 8 + 24 * bool(sweep["curves"]) * math.ceil(len(names) / 5)
+    rows = math.ceil(len(panels) / columns)
+    kind = "validation" if sweep["loss"] == "val_loss" else "training"
+    title = f"{kind} loss over {sweep['x']}"
+    svg = Svg(left + columns * (width + gap), 30 + legend_height + rows * (height + 86), title)
+    svg.text(left, 18, title + ", nats a token", weight="bold")
+    colours = LINES[1:] + ["#d1408d", "#a1793a", "#14a3b8", "#8b949e"]
+    colour = lambda i: colours[i] if len(names) <= len(colours) else colour_of(0.1 + 0.8 * i / (len(names) - 1))
+    for i, name in enumerate(names if sweep["curves"] else []):
+        x, y = left + (columns * (width + gap)) // 5 * (i % 5), 42 + 24 * (i // 5)
+        svg.line(x, y - 4, x + 22, y - 4, colour(i), 2.5)
+        svg.value(x + 28, y, name, before=sweep["curves"].split(".")[-1] + " ")
+    for n, data in enumerate(panels):
+        x0, y0 = left + (n % columns) * (width + gap), 50 + legend_height + (n // columns) * (height + 86)
+        xs = [place(p, i) for i, p in enumerate(data["curves"][0]["points"])]
+        margin = 0.05 * ((xs[-1] - xs[0]) or 1)
+        panel = Panel(svg, (x0, y0, width, height), (xs[0] - margin, xs[-1] + margin), y_range)
+        svg.text(x0, y0 - 18, data["label"], weight="bold")
+        decimals = max(1, 1 - math.floor(math.log10(y_range[1] - y_range[0])))
+        panel.y_ticks(sweep_ticks(*y_range, 8), "{:.%df}" % decimals)
+        labels = [point["label"] for point in data["curves"][0]["points"]]
+        room, every = 6 * max(map(len, labels)) + 8, 1
+        while any(panel.x(b) - panel.x(a) < room for a, b in zip(xs[::every], xs[every::every])):
+            every += 1
+        for x, label in list(zip(xs, labels))[::every]:
+            svg.value(panel.x(x), y0 + height + 18, label, "middle")
+        svg.text(x0 + width / 2, y0 + height + 36, sweep["x"], "middle", 11)
+        for i, curve in enumerate(data["curves"]):
+            for k, (one, other) in enumerate(zip(curve["points"], curve["points"][1:])):
+                if one["loss"]["mean"] is not None and other["loss"]["mean"] is not None:
+                    panel.curve(below(y_range[1], (place(one, k), one["loss"]["mean"]), (place(other, k + 1), other["loss"]["mean"])), colour(i))
+            for k, point in enumerate(curve["points"]):
+                x, mean = panel.x(place(point, k)), point["loss"]["mean"]
+                for seed in point["seeds"] if len(point["seeds"]) > 1 else []:
+                    if seed["loss"] is not None and seed["loss"] <= y_range[1]:
+                        svg.circle(x, panel.y(seed["loss"]), 1.5, colour(i))
+                if mean is not None and mean <= y_range[1]:
+                    svg.circle(x, panel.y(mean), 5.5 if k == curve["best"] else 2.8, colour(i))
+                if point["diverged"]:
+                    at = x + (i - (len(names) - 1) / 2) * min(8.0, 0.9 * width / len(xs) / len(names))
+                    svg.line(at - 3, y0 - 9, at + 3, y0 - 3, colour(i), 1.8)
+                    svg.line(at - 3, y0 - 3, at + 3, y0 - 9, colour(i), 1.8)
+    if any(p["diverged"] for p in points):
+        svg.text(left, 30 + legend_height + rows * (height + 86) - 6, "large dots: the best of a curve; crosses: a seed diverged", size=11)
+    svg.save(out)
+
+    print(f"| {'| ' if len(panels) > 1 else ''}{sweep['curves'] or ''} | best {sweep['x']} | {kind} loss | shift, powers of two | within {sweep['within_percent']:g} % | diverged |")
+    print("|---" * (6 + (len(panels) > 1)) + "|")
+    for data in panels:
+        for curve in data["curves"]:
+            labels = [curve["points"][k]["label"] for k in curve["flat"]]
+            flat = f"{labels[0]} to {labels[-1]}" if scale != "category" and len(labels) > 1 else ", ".join(labels)
+            lost, runs = sum(p["diverged"] for p in curve["points"]), sum(len(p["seeds"]) for p in curve["points"])
+            head = f"| {data['label']} " if len(panels) > 1 else ""
+            if curve["best"] is None:
+                print(f"{head}| {curve['label']} | | | | | {lost} of {runs} |")
+                continue
+            best = curve["points"][curve["best"]]
+            band = "" if best["loss"]["band"] is None else f" ± {best['loss']['band']:.4f}"
+            shift = "" if curve["shift_log2"] is None else f"{curve['shift_log2']:+g}" if curve["shift_log2"] else "0"
+            print(f"{head}| {curve['label']} | {best['label']}{' (edge)' if curve['at_edge'] else ''} | {best['loss']['mean']:.4f}{band} "
+                  f"| {shift} | {flat} | {f'{lost} of {runs}' if lost else ''} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=["loss", "scales", "roofline", "constants"])
+    parser.add_argument("figure", choices=["loss", "scales", "roofline", "constants", "sweep"])
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="run directories; for roofline a file of JSON lines; for constants JSON files")
+    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="run directories; for roofline a file of JSON lines; for constants JSON files; for sweep its results.json")
     args = parser.parse_args()
     if args.figure == "loss":
         draw_loss(args.out, args.runs)
@@ -343,6 +449,8 @@ def main():
         draw_scales(args.out, args.runs[0])
     elif args.figure == "constants":
         draw_constants(args.out, args.runs)
+    elif args.figure == "sweep":
+        draw_sweep(args.out, args.runs[0])
     else:
         draw_roofline(args.out, args.runs[0])
 

@@ -118,6 +118,7 @@ void run_lab(LabPlan plan, const std::string& directory, bool json) {
     message(fmt::format("{}/{} ({})", directory, name, bytes_text(static_cast<double>(page.size()))));
   }
   message(directory + "/results.json");
+  if (lines) message(directory + "/results.jsonl");
   fmt::print("{}", json ? document : to_text(result));
 }
 

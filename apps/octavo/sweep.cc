@@ -67,6 +67,7 @@ void add_sweep(CLI::App& app) {
   c->add_option("--seeds", o->seeds, "The seeds themselves: 1,2,3")
       ->capture_default_str()
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::NonNegativeNumber);
   c->add_option("--set", o->settings,
                 "key=value of every run, for instance model.head_dim=32; may be repeated")

@@ -124,8 +124,8 @@ Sweep read_sweep(const LabResult& result) {
       curve.points.push_back(point);
     }
     if (std::all_of(curve.points.begin(), curve.points.end(), is_number))
-      std::stable_sort(curve.points.begin(), curve.points.end(),
-                       [](const SweepPoint& a, const SweepPoint& b) { return a.x < b.x; });
+      std::sort(curve.points.begin(), curve.points.end(),
+                [](const SweepPoint& a, const SweepPoint& b) { return a.x < b.x; });
     find_best(curve, sweep.scale, plan.sweep->within);
     sweep.panels.back().curves.push_back(std::move(curve));
   }

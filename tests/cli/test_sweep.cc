@@ -134,10 +134,11 @@ TEST_F(SweepCommand, DataWithoutAValidationSplit) {
   ASSERT_EQ(prepared.code, 0) << prepared.err;
   Words args = sweep("recipe=bf16,fp8-amax");
   args[1] = at("set");
+  args.insert(args.begin() + 1, {"--seeds", "1,2"});  // a list does not take the word after it
   const CommandResult result = octavo_command(args);
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.out.find("training loss"), std::string::npos) << result.out;
-  ASSERT_EQ(lines().size(), 2u);
+  ASSERT_EQ(lines().size(), 4u);
   EXPECT_EQ(lines()[1]["x"], "fp8-amax");
   EXPECT_TRUE(lines()[1]["loss"].is_number());
   EXPECT_EQ(lines()[1]["val_loss"], nullptr);

@@ -2,24 +2,26 @@
 // The page of a sweep: loss over one key, a curve for each value of another, a plot for each combination of the
 // rest. Its data is the key "sweep" of results.json (docs/sweep.md).
 const sweep = doc.lab && doc.lab.sweep;
-const sweepCurves = (panel) => panel.curves.map((curve, i) => ({curve, name: curve.label ? `${sweep.curves} ${curve.label}` : sweep.x, colour: sweepColour(i, panel.curves.length)}));
+const sweepCurves = (panel) => panel.curves.map((curve, i) => ({curve, name: curve.label ? `${sweep.curves} ${curve.label}` : 'all runs', colour: sweepColour(i, panel.curves.length)}));
 
-/// Up to eight curves have a colour each; more are a ramp.
+/// Up to eight curves have a colour each; more are a ramp, without its end that is near the background.
 function sweepColour(i, count) {
-  return count <= doc.palette.lines.length ? lineColour(i) : rampColour(i / (count - 1));
+  if (count <= doc.palette.lines.length) return lineColour(i);
+  const share = i / (count - 1);
+  return rampColour(isDark() ? 0.2 + 0.8 * share : 0.85 * share);
 }
 
 const sweepMean = (point) => point.loss.mean;
 const seedLosses = (point) => point.seeds.filter((s) => known(s.loss));
 
 /// One range for all plots, so that they compare. A learning rate far too high would leave the curves no height:
-/// what lies six times as far above the best as the middle of all points is drawn at the upper edge.
+/// what lies much further above the best than the middle of all points is drawn at the upper edge.
 function sweepRange() {
   const points = sweep.panels.flatMap((panel) => panel.curves.flatMap((curve) => curve.points)).filter((p) => known(sweepMean(p)));
   if (!points.length) return [0, 1];
   const means = points.map(sweepMean).sort((a, b) => a - b), seeds = points.flatMap((p) => seedLosses(p).map((s) => s.loss));
   const low = Math.min(means[0], ...seeds), middle = means[means.length >> 1];
-  const high = Math.min(Math.max(...means, ...seeds), Math.max(middle + 5 * (middle - low), means[Math.floor(means.length * 0.75)]));
+  const high = Math.min(Math.max(...means, ...seeds), Math.max(middle + 3 * (middle - low), means[Math.floor(means.length * 0.7)]));
   const room = (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
   return [low - room, high + room];
 }
@@ -35,11 +37,18 @@ function sweepTip(event, {curve, name, colour}, point, seed) {
 /// Where a point lies, in units of the x axis: its number, the logarithm of it, or its place among names.
 const sweepX = (point, index) => (sweep.scale === 'log2' ? Math.log2(point.x) : sweep.scale === 'linear' ? point.x : index);
 
+/// The part of a line between two places, [x, loss], that is not above `high`; null when nothing is.
+function below(high, one, other) {
+  const [a, b] = one[1] <= other[1] ? [one, other] : [other, one];
+  if (a[1] > high) return null;
+  return b[1] <= high ? [a, b] : [a, [a[0] + (b[0] - a[0]) * (high - a[1]) / (b[1] - a[1]), high]];
+}
+
 function sweepPlot(panel, width, height) {
   const [low, high] = sweepRange(), all = sweepCurves(panel), points = panel.curves[0].points;
   const lost = panel.curves.some((curve) => curve.points.some((p) => p.diverged));
   const left = 58, right = 16, top = lost ? 30 : 12, bottom = height - 42, strip = 14;
-  const xs = points.map(sweepX), span = xs[xs.length - 1] - xs[0] || 1, margin = 0.04 * span;
+  const xs = points.map(sweepX), span = xs[xs.length - 1] - xs[0], margin = 0.04 * span || 1;
   const x = (v) => left + (width - left - right) * (v - xs[0] + margin) / (span + 2 * margin);
   const y = (v) => bottom - (bottom - top) * (Math.min(v, high) - low) / (high - low);
   const svg = svgEl('svg', {class: 'plot', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `Loss over ${sweep.x}${panel.label ? ', ' + panel.label : ''}`});
@@ -49,41 +58,42 @@ function sweepPlot(panel, width, height) {
     mark.addEventListener('mouseleave', hideTip);
     svg.append(mark);
   };
-  for (const tick of labTicks(low, high, 6)) {
+  for (const tick of labTicks(low, high, 8)) {
     svg.append(svgEl('line', {x1: left, x2: width - right, y1: y(tick), y2: y(tick), stroke: css('--grid')}));
     text(left - 8, y(tick) + 4, digits(tick, 4), {'text-anchor': 'end'});
   }
-  // Names of the values that were trained, as many as there is room for; of even numbers round ones would not say more.
+  // The values that were trained: every one, or every second, third, ... where they would run into each other.
   const room = Math.max(...points.map((p) => p.label.length)) * 7 + 12;
-  let free = -Infinity;
+  let every = 1;
+  while (xs.some((v, i) => i && i % every === 0 && x(v) - x(xs[i - every]) < room)) ++every;
   points.forEach((point, i) => {
     const at = x(xs[i]);
     svg.append(svgEl('line', {x1: at, x2: at, y1: bottom, y2: bottom + 4, stroke: faint}));
-    if (at - room / 2 < free) return;
-    text(at, bottom + 17, point.label, {'text-anchor': 'middle'});
-    free = at + room / 2;
+    if (i % every === 0) text(at, bottom + 17, point.label, {'text-anchor': 'middle'});
   });
   text(left + (width - left - right) / 2, height - 6, sweep.x, {'text-anchor': 'middle'});
   if (lost) {
     svg.append(svgEl('line', {x1: left, x2: width - right, y1: top - 4, y2: top - 4, stroke: css('--bad'), 'stroke-opacity': 0.4}));
     text(left - 8, strip + 2, 'diverged', {'text-anchor': 'end', fill: css('--bad'), 'font-size': 11});
   }
+  // Crosses of several curves at one x stand beside each other, within its share of the axis.
+  const beside = Math.min(9, 0.9 * (width - left - right) / Math.max(1, xs.length) / all.length);
   all.forEach((one, i) => {
-    const {curve, colour} = one, offset = (i - (all.length - 1) / 2) * 9;
+    const {curve, colour} = one, offset = (i - (all.length - 1) / 2) * beside;
     const at = (p) => x(sweepX(curve.points[p], p));
-    const line = (from, to, more) => svg.append(svgEl('path', {d: curve.points.slice(from, to + 1).map((p, k) => `${k ? 'L' : 'M'}${at(from + k)} ${y(sweepMean(p))}`).join(''), fill: 'none', stroke: colour, 'stroke-linejoin': 'round', 'stroke-linecap': 'round', ...more}));
-    if (sweep.scale !== 'category' && curve.flat.length > 1) line(curve.flat[0], curve.flat[curve.flat.length - 1], {class: 'flat', 'stroke-width': 9, 'stroke-opacity': 0.2});
+    const line = (places, more) => places && svg.append(svgEl('path', {d: places.map(([px, v], k) => `${k ? 'L' : 'M'}${px} ${y(v)}`).join(''), fill: 'none', stroke: colour, 'stroke-linejoin': 'round', 'stroke-linecap': 'round', ...more}));
+    if (sweep.scale !== 'category' && curve.flat.length > 1) line(curve.flat.map((p) => [at(p), sweepMean(curve.points[p])]), {class: 'flat', 'stroke-width': 9, 'stroke-opacity': 0.2});
     for (let p = 1; p < curve.points.length; ++p) {
       const before = curve.points[p - 1], point = curve.points[p];
-      if (known(sweepMean(before)) && known(sweepMean(point))) line(p - 1, p, {'stroke-width': 1.8});
+      if (known(sweepMean(before)) && known(sweepMean(point))) line(below(high, [at(p - 1), sweepMean(before)], [at(p), sweepMean(point)]), {'stroke-width': 1.8, 'stroke-opacity': sweep.scale === 'category' ? 0.35 : 1});
       else if (known(sweepMean(before)) !== known(sweepMean(point))) {
         const [here, gone] = known(sweepMean(before)) ? [p - 1, p] : [p, p - 1];
         svg.append(svgEl('path', {d: `M${at(here)} ${y(sweepMean(curve.points[here]))}L${at(gone) + offset} ${strip}`, fill: 'none', stroke: colour, 'stroke-width': 1.2, 'stroke-dasharray': '3 4', 'stroke-opacity': 0.7}));
       }
     }
   });
-  for (const one of all) {
-    const {curve, colour} = one, offset = (all.indexOf(one) - (all.length - 1) / 2) * 9;
+  all.forEach((one, i) => {
+    const {curve, colour} = one, offset = (i - (all.length - 1) / 2) * beside;
     curve.points.forEach((point, p) => {
       const at = x(sweepX(point, p)), best = p === curve.best, mean = sweepMean(point);
       if (point.seeds.length > 1) for (const seed of seedLosses(point)) if (seed.loss <= high)
@@ -94,7 +104,7 @@ function sweepPlot(panel, width, height) {
       if (best) svg.append(svgEl('circle', {class: 'best', cx: at, cy: y(mean), r: 8.5, fill: 'none', stroke: colour, 'stroke-width': 1.8}));
       hover(svgEl('circle', {class: 'mean', cx: at, cy: y(mean), r: best ? 5 : 3.4, fill: point.diverged ? css('--card') : colour, stroke: colour, 'stroke-width': 1.6}), one, point);
     });
-  }
+  });
   return svg;
 }
 
@@ -135,10 +145,10 @@ const sweepLossName = () => (sweep.loss === 'val_loss' ? 'validation loss' : 'tr
 // A page of a sweep has this panel alone.
 if (sweep) panels.splice(0, panels.length, {
   id: 'sweep', title: `${sweep.loss === 'val_loss' ? 'Validation' : 'Training'} loss over ${sweep.x}`,
-  how: 'Each dot is the mean over the seeds, small rings are the seeds, a circle around a dot marks the best value of its curve. The broad line covers the values around it that are equally good. A cross at the top is a value at which a seed diverged, a triangle a loss above the plot.',
+  how: 'Each dot is the mean over the seeds, small rings are the seeds, a circle around a dot marks the best value of its curve. The broad line covers the values around it that are equally good. A cross at the top is a value at which a seed diverged (a hollow dot is the mean of the others), a triangle a loss above the plot.',
   draw(body) {
     if (doc.lab.description) body.append(el('p', {}, doc.lab.description));
-    if (doc.lab.seeds.length < 2) hint(body, 'One seed: there are no intervals, and small differences mean nothing. Sweep with --seeds 1,2,3.');
+    if (doc.lab.seeds.length < 2) hint(body, 'One seed: there are no intervals, and small differences mean nothing. Sweep over several with --seeds.');
     if (sweep.loss === 'train_loss') hint(body, 'The data has no validation split: losses are means over the last steps of training.');
     if (sweep.curves) legend(body, sweepCurves(sweep.panels[0]).map(({name, colour}) => ({name, colour})));
     const several = sweep.panels.length > 1, places = el('div', {class: several ? 'columns two' : ''});
