@@ -3,23 +3,41 @@
 
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "command.h"
 #include "lab_console.h"
 #include "octavo/base/error.h"
+#include "train_infer.h"
 
 namespace octavo {
 namespace {
 
 struct Options {
   std::string preset, data, out;
+  TrainInferOptions train_infer;
   std::vector<std::string> recipes, settings;
   int64_t steps = 0, seeds = 3, threads = 0;
   int32_t vocab_size = 4096;
   bool json = false;
 };
 
-void run(const Options& o) {
+void run(Options& o) {
+  if (!o.train_infer.model.empty()) {
+    if (!o.recipes.empty() || !o.out.empty() || !o.preset.empty() || !o.settings.empty() || o.steps > 0)
+      fail_usage(
+          "--train-infer looks at a model as it is: it takes --recipe, --data, --sequences, --seq-len, "
+          "--piece, "
+          "--exact, --threads and --json");
+    o.train_infer.data = o.data;
+    o.train_infer.threads = o.threads;
+    o.train_infer.json = o.json;
+    compare_train_infer(o.train_infer);
+    return;
+  }
+  for (const auto& [flag, given] : {std::pair{"--recipes", !o.recipes.empty()},
+                                    std::pair{"--data", !o.data.empty()}, std::pair{"--out", !o.out.empty()}})
+    if (!given) fail_usage(fmt::format("{} is required, unless with --train-infer", flag));
   if (o.preset.empty() && o.settings.empty())
     fail_usage(
         "say what to train: --preset NAME (octavo presets lists them), or --set model.width=... and so on");
@@ -48,13 +66,11 @@ void run(const Options& o) {
 
 void add_compare(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* c = app.add_subcommand("compare", "Train one model under several recipes and seeds, and compare");
-  c->add_option("--recipes", o->recipes, "Recipes, the first is the baseline: bf16,fp8-amax")
-      ->required()
-      ->delimiter(',');
-  c->add_option("--data", o->data, "Data set directory, or a text or .jsonl file, which is prepared once")
-      ->required();
-  c->add_option("--out", o->out, "Directory for runs, results.json and report.html")->required();
+  CLI::App* c = app.add_subcommand(
+      "compare", "Train one model under several recipes and seeds, and compare; or training with serving");
+  c->add_option("--recipes", o->recipes, "Recipes, the first is the baseline: bf16,fp8-amax")->delimiter(',');
+  c->add_option("--data", o->data, "Data set directory, or a text or .jsonl file, which is prepared once");
+  c->add_option("--out", o->out, "Directory for runs, results.json and report.html");
   c->add_option("--preset", o->preset, "Model and hyperparameters (octavo presets)");
   c->add_option("--steps", o->steps, "Optimizer steps of a run (default: the preset's)")
       ->check(CLI::PositiveNumber);
@@ -67,13 +83,31 @@ void add_compare(CLI::App& app) {
       ->capture_default_str();
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print results.json instead of the table");
+  TrainInferOptions& t = o->train_infer;
+  c->add_option(
+      "--train-infer", t.model,
+      "Instead: whether this run, model or checkpoint gives the same logits in training and in serving");
+  c->add_option("--recipe", t.recipe, "With --train-infer: numbers to compute in (default: the run's own)");
+  c->add_option("--sequences", t.sequences, "With --train-infer: texts side by side")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  c->add_option("--seq-len", t.seq_len, "With --train-infer: tokens of a text, at most the model's context")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  c->add_option("--piece", t.piece, "With --train-infer: tokens of a piece after the prefill")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  c->add_flag("--exact,!--no-exact", t.exact,
+              "With --train-infer: serve in the order of training or not (default: as the recipe is served)");
   c->footer(
       "Finished runs are not repeated and interrupted ones go on: give the same command again.\n"
       "Examples:\n"
       "  octavo compare --recipes bf16,fp8-amax --preset gpt-mini --data book.txt --steps 600 --out "
       "labs/book\n"
       "  octavo compare --recipes bf16,fp8-amax,mine.toml --preset llama-mini --data data/book --seeds 5 \\\n"
-      "    --set optim.lr=1e-3 --out labs/llama --json");
+      "    --set optim.lr=1e-3 --out labs/llama --json\n"
+      "  octavo compare --train-infer runs/a\n"
+      "  octavo compare --train-infer runs/a --recipe bf16 --exact --data book.txt --json");
   c->callback([o] { run(*o); });
 }
 

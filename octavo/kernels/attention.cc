@@ -62,6 +62,7 @@ AttentionUnit sizes_of(const AttentionShape& s, Format format) {
   unit.scale = s.scale;
   unit.bf16 = format == Format::bf16;
   unit.one_order = s.one_order;
+  unit.sqrt_softmax = s.sqrt_softmax;
   return unit;
 }
 

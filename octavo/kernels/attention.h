@@ -24,6 +24,10 @@ struct AttentionShape {
   /// Compute a few rows like many, in the same order and numbers: then no bit of a row depends on how many
   /// queries there are.
   bool one_order = false;
+  /// Weights of values are the square roots of the probabilities instead of these: with independent values of
+  /// unit variance the output keeps it (arXiv:2502.05967, section 2.1). For analysis: BF16 runs by the
+  /// kernels in FP32.
+  bool sqrt_softmax = false;
 };
 
 /// Bytes either pass takes: some tiles for each thread, whatever the lengths. (What the backward pass sums
@@ -31,9 +35,9 @@ struct AttentionShape {
 size_t attention_workspace(const AttentionShape& shape, int threads);
 
 /// The implementation that max_isa() selects now: "amx", "avx512bf16", "avx512", "avx2" or "ref". The first
-/// two take BF16, more than a few rows (or one_order), head_dim up to 256; they round probabilities, and in
-/// the backward pass the gradients of scores, to BF16 where they are operands, take subnormal BF16 numbers as
-/// zero, and probabilities below 2^-126 too.
+/// two take BF16, more than a few rows (or one_order), head_dim up to 256, no sqrt_softmax; they round
+/// probabilities, and in the backward pass the gradients of scores, to BF16 where they are operands, take
+/// subnormal BF16 numbers as zero, and probabilities below 2^-126 too.
 const char* attention_variant(const AttentionShape& shape, Format format);
 
 /// lse: [batch, heads, q_len], the log of the sum of exponentials of each row, kept for the backward pass (or

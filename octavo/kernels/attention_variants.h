@@ -16,6 +16,7 @@ struct AttentionUnit {
   float scale = 0;
   bool bf16 = false;       ///< all matrices, else fp32
   bool one_order = false;  ///< no other kernel for a few rows
+  bool sqrt_softmax = false;
 
   /// Pointers to the first element of the sequence and (first) head; strides between tokens in elements. The
   /// heads of a group are head_dim apart.

@@ -118,6 +118,7 @@ AttentionShape AttentionLayer::shape(const Batch& batch) const {
   s.kv_heads = config_.kv_heads;
   s.head_dim = config_.head_dim;
   s.scale = static_cast<float>(attention_scale(config_));
+  s.sqrt_softmax = config_.sqrt_softmax;
   return s;
 }
 

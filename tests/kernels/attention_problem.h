@@ -150,6 +150,11 @@ inline AttentionShape square(int64_t length, int64_t heads, int64_t kv_heads, in
           .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))};
 }
 
+inline AttentionShape root(AttentionShape shape) {
+  shape.sqrt_softmax = true;
+  return shape;
+}
+
 /// "b2h4k2t97d48" (see attention_shape.h).
 inline AttentionShape shape_of(const char* text) { return parse_attention_shape(text, "test"); }
 
@@ -158,7 +163,7 @@ inline std::string describe(const Problem& p, Isa isa) {
   return std::string(to_string(isa)) + " " + std::string(to_string(p.format)) + " batch " +
          std::to_string(s.batch) + " q_len " + std::to_string(s.q_len) + " kv_len " +
          std::to_string(s.kv_len) + " heads " + std::to_string(s.heads) + "/" + std::to_string(s.kv_heads) +
-         " head_dim " + std::to_string(s.head_dim);
+         " head_dim " + std::to_string(s.head_dim) + (s.sqrt_softmax ? " sqrt" : "");
 }
 
 inline float largest(const Padded& a) {

@@ -120,6 +120,10 @@ std::vector<double> attention(const AttentionShape& s, const std::vector<double>
         p.push_back(std::exp(score * s.scale));
         total += p.back();
       }
+      if (s.sqrt_softmax) {
+        for (double& weight : p) weight = std::sqrt(weight);
+        total = std::sqrt(total);
+      }
       for (int64_t d = 0; d < s.head_dim; ++d) {
         double sum = 0;
         for (size_t j = 0; j < p.size(); ++j)
@@ -158,7 +162,9 @@ TEST(Attention, RunsTheBestVariant) {
   AttentionShape decode = many, wide = square(20, 2, 2, 288), negative = many;
   decode.q_len = 1;
   negative.scale = -1;
-  for (const AttentionShape& shape : {decode, wide, negative})
+  AttentionShape root = many;
+  root.sqrt_softmax = true;
+  for (const AttentionShape& shape : {decode, wide, negative, root})
     EXPECT_STREQ(attention_variant(shape, Format::bf16), vectors);
 }
 
@@ -166,7 +172,8 @@ TEST(Attention, RefFollowsTheFormula) {
   IsaScope scope(Isa::scalar);
   AttentionShape cached = square(3, 6, 2, 5);
   cached.kv_len = 9;
-  for (const AttentionShape& shape : {square(9, 4, 2, 6), square(20, 3, 3, 8), square(1, 1, 1, 4), cached}) {
+  for (const AttentionShape& shape : {square(9, 4, 2, 6), square(20, 3, 3, 8), square(1, 1, 1, 4), cached,
+                                      root(square(9, 4, 2, 6)), root(square(20, 3, 3, 8)), root(cached)}) {
     Problem p(shape, Format::fp32);
     p.forward();
     const std::vector<double> expected = attention(p.shape, inputs_of(p));
@@ -182,7 +189,8 @@ TEST(Attention, RefFollowsTheFormula) {
 
 TEST(Attention, RefGradientIsThatOfTheFormula) {
   IsaScope scope(Isa::scalar);
-  for (const AttentionShape& shape : {square(7, 4, 2, 6), square(5, 2, 2, 3), square(6, 3, 1, 4)}) {
+  for (const AttentionShape& shape : {square(7, 4, 2, 6), square(5, 2, 2, 3), square(6, 3, 1, 4),
+                                      root(square(7, 4, 2, 6)), root(square(6, 3, 1, 4))}) {
     Problem p(shape, Format::fp32);
     p.forward();
     p.backward();
@@ -260,6 +268,34 @@ TEST_P(AttentionFormats, UnusualHeadDims) {
     expect_forward_like_ref(square(70, 2, 1, head_dim, 2), GetParam());
     expect_backward_like_ref(square(70, 2, 1, head_dim, 2), GetParam());
   }
+}
+
+// Square roots of probabilities: tiles, decoding, groups of both ways to keep sums in BF16.
+TEST_P(AttentionFormats, SquareRootSoftmaxEqualsRef) {
+  for (const char* problem : {"b1h2k2t1d16", "b2h4k4t33d8", "b1h2k2t97d16", "b2h1k1t193d48", "b1h3k1t129d64",
+                              "b1h8k2t70d33", "b1h12k4t160d16", "b1h200k1t4d8"}) {
+    expect_forward_like_ref(root(shape_of(problem)), GetParam());
+    expect_backward_like_ref(root(shape_of(problem)), GetParam());
+  }
+  for (int64_t q_len : {1, 5, 70}) {
+    AttentionShape shape = root(square(q_len, 4, 2, 64, 2));
+    shape.kv_len = 200;
+    shape.kv_batch_stride = 213;
+    expect_forward_like_ref(shape, GetParam());
+  }
+}
+
+// What it is for: over values of unit variance any number of equal weights gives unit variance.
+TEST_P(AttentionFormats, SquareRootSoftmaxKeepsTheVarianceOfValues) {
+  AttentionShape shape = root(square(1, 1, 1, 64));
+  shape.kv_len = 1000;
+  shape.kv_batch_stride = 1000;
+  shape.scale = 1e-6f;
+  Problem p(shape, GetParam());
+  p.forward();
+  double squares = 0;
+  for (int64_t c = 0; c < 64; ++c) squares += static_cast<double>(p.out.at(0, c)) * p.out.at(0, c);
+  EXPECT_NEAR(squares / 64, 1, 4 * std::sqrt(2.0 / 64));  // softmax: 1/1000
 }
 
 TEST_P(AttentionFormats, Cache) {

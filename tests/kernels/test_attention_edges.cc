@@ -57,10 +57,11 @@ TEST_P(AttentionEdges, LargeScores) {
 }
 
 TEST_P(AttentionEdges, SameBitsForAnyTeam) {
-  for (const char* problem : {"b2h6k3t200d48", "b2h6k1t200d48"})
-    for (Isa isa : all_isas(shape_of(problem), GetParam())) {
+  for (const AttentionShape& problem :
+       {shape_of("b2h6k3t200d48"), shape_of("b2h6k1t200d48"), root(shape_of("b2h6k3t200d48"))})
+    for (Isa isa : all_isas(problem, GetParam())) {
       IsaScope scope(isa);
-      AttentionShape shape = shape_of(problem);
+      AttentionShape shape = problem;
       if (isa == Isa::scalar) shape.q_len = shape.kv_len = 33;
       Problem one(shape, GetParam());
       one.forward(1);
@@ -111,8 +112,9 @@ TEST_P(AttentionEdges, LaterKeysChangeNothing) {
 // With one order, queries may come in any parts: here the last of those that training has at once.
 TEST_P(AttentionEdges, OneOrderGivesAFewQueriesTheBitsOfMany) {
   for (const auto& [heads, kv_heads, head_dim] :
-       {std::array{3, 3, 32}, std::array{6, 2, 23}, std::array{9, 1, 64}}) {
-    const AttentionShape whole = square(301, heads, kv_heads, head_dim);
+       {std::array{3, 3, 32}, std::array{6, 2, 23}, std::array{9, 1, 64}, std::array{9, 1, 48}}) {
+    AttentionShape whole = square(301, heads, kv_heads, head_dim);
+    whole.sqrt_softmax = head_dim == 64;
     for (Isa isa : all_isas(whole, GetParam())) {
       IsaScope scope(isa);
       Problem many(whole, GetParam());

@@ -18,6 +18,8 @@ std::vector<Case> cases() {
   one_head.kv_heads = 1;
   ModelConfig learned = tiny_octavo(), post_norm = tiny_octavo(), mean = tiny_octavo(),
               fixed_sp = tiny_octavo(Scheme::sp);
+  ModelConfig roots = tiny_octavo();
+  roots.sqrt_softmax = true;
   learned.learned_positions = learned.tied_head = true;
   post_norm.final_norm = false;
   post_norm.residual = Residual::sum;
@@ -36,6 +38,7 @@ std::vector<Case> cases() {
           {"llama_one_kv_head", one_head},
           {"munit", tiny_octavo()},
           {"munit_learned_tied", learned},
+          {"munit_sqrt_softmax", roots},
           {"munit_without_final_norm", post_norm},
           {"munit_running_mean", mean},
           {"sp", tiny_octavo(Scheme::sp)},

@@ -53,12 +53,13 @@ uint32_t forward(const AttentionUnit& u, void* scratch) {
     for (int64_t j = 0; j < seen(u, r); ++j) top = std::max(top, score(u, r, j));
     std::fill(sum, sum + u.head_dim, 0.0);
     for (int64_t j = 0; j < seen(u, r); ++j) {
-      const double e = std::exp(score(u, r, j) - top);
+      const double e = std::exp(score(u, r, j) - top), weight = u.sqrt_softmax ? std::sqrt(e) : e;
       total += e;
-      for (int64_t d = 0; d < u.head_dim; ++d) sum[d] += e * load(u, u.v, j * u.v_stride + d);
+      for (int64_t d = 0; d < u.head_dim; ++d) sum[d] += weight * load(u, u.v, j * u.v_stride + d);
     }
+    const double divisor = u.sqrt_softmax ? std::sqrt(total) : total;
     for (int64_t d = 0; d < u.head_dim; ++d) {
-      const float stored = store(u, u.out, row_start(u, r, u.out_stride) + d, sum[d] / total);
+      const float stored = store(u, u.out, row_start(u, r, u.out_stride) + d, sum[d] / divisor);
       amax = std::max(amax, float_bits(stored) & 0x7fffffff);
     }
     if (u.lse) u.lse[r % u.group * u.q_len + r / u.group] = static_cast<float>(top + std::log(total));
@@ -70,11 +71,14 @@ struct Pair {
   double p, ds;
 };
 
-/// Probability and gradient of score (r, j).
+/// Weight of value (r, j), its probability or the root of that, and gradient of score (r, j).
 Pair probability(const AttentionUnit& u, int64_t r, int64_t j) {
   const int64_t o = row_start(u, r, u.out_stride), g = row_start(u, r, u.dout_stride);
   const double p = std::exp(score(u, r, j) - u.lse[r % u.group * u.q_len + r / u.group]);
-  return {p, p * (dot(u, u.dout, g, u.v, j * u.v_stride) - dot(u, u.dout, g, u.out, o))};
+  const double dp = dot(u, u.dout, g, u.v, j * u.v_stride), row_sum = dot(u, u.dout, g, u.out, o);
+  if (!u.sqrt_softmax) return {p, p * (dp - row_sum)};
+  const double c = std::sqrt(p);
+  return {c, (c * dp - p * row_sum) / 2};
 }
 
 size_t backward_scratch(const AttentionUnit& u) { return 2 * forward_scratch(u); }

@@ -73,4 +73,10 @@ void fetch_rows(const AttentionUnit& u, const void* base, int64_t stride, int64_
   for (int64_t r = first; r < end; ++r)
     fetch(row_of<const T>(u, base, stride, r), u.head_dim * static_cast<int64_t>(sizeof(T)));
 }
+/// exp(x), or its square root.
+template <bool kSqrt>
+F32 exponential(F32 x) {
+  if constexpr (kSqrt) return exp(x * splat(0.5f));
+  return exp(x);
+}
 inline void fill_zero(float* x, int64_t count) { memset(x, 0, static_cast<size_t>(count) * sizeof(float)); }

@@ -44,13 +44,17 @@ float row_dot(const T* a, const T* b, int64_t width) {
 }
 
 /// Row i of the tile: p from scores to probabilities, ds from dout · v to the gradient of the scores, times
-/// scale; zeros from `seen` on.
+/// scale; zeros from `seen` on. With kSqrt p becomes the roots c of the probabilities, whose gradient of the
+/// score is c (dout · v - c D) / 2.
+template <bool kSqrt>
 void softmax_gradient(const AttentionUnit& u, const BackwardTile& t, int64_t i, int64_t r, int64_t seen) {
   float *p = t.p + i * kBackwardKeys, *ds = t.ds + i * kBackwardKeys;
   const F32 scale = splat(u.scale), lse = splat(u.lse[lse_index(u, r)]), row_sum = splat(t.row_sum[i]);
+  const F32 slope = splat(kSqrt ? 0.5f * u.scale : u.scale);
   int64_t j = 0;
   for (; j < seen; j += kLanes) {
-    F32 x = exp(load(p + j) * scale - lse), dx = x * (load(ds + j) - row_sum) * scale;
+    F32 x = exponential<kSqrt>(load(p + j) * scale - lse);
+    F32 dx = x * (load(ds + j) - (kSqrt ? x * row_sum : row_sum)) * slope;
     if (j + kLanes > seen) {
       const Mask inside = splat(static_cast<uint32_t>(j)) + iota() < splat(static_cast<uint32_t>(seen));
       x = select(inside, x, zero());
@@ -78,7 +82,11 @@ void row_tile(const AttentionUnit& u, const BackwardTile& t, int64_t r0, int64_t
                     t.p + at, kBackwardKeys, false);
     multiply<false>(n, ceil_div(most, kLanes), width, t.dout + i * padded, padded, t.v_columns, kBackwardKeys,
                     t.ds + at, kBackwardKeys, false);
-    for (int64_t r = i; r < i + n; ++r) softmax_gradient(u, t, r, r0 + r, seen(r));
+    for (int64_t r = i; r < i + n; ++r)
+      if (u.sqrt_softmax)
+        softmax_gradient<true>(u, t, r, r0 + r, seen(r));
+      else
+        softmax_gradient<false>(u, t, r, r0 + r, seen(r));
     multiply<false>(n, vectors, most, t.ds + at, kBackwardKeys, t.k, padded, t.dq + i * padded, padded,
                     !dq_from_zero);
   }

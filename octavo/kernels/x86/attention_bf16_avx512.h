@@ -26,7 +26,8 @@ namespace {
 /// very long heads the tiles of keys would not stay in the cache. Scores are scaled after the search for
 /// their maximum, hence the sign.
 inline bool takes_bf16(const AttentionUnit& u) {
-  return u.bf16 && u.head_dim <= 256 && (u.one_order || u.q_len * u.group > 8) && u.scale > 0;
+  return u.bf16 && !u.sqrt_softmax && u.head_dim <= 256 && (u.one_order || u.q_len * u.group > 8) &&
+         u.scale > 0;
 }
 
 /// Rows are padded to blocks of this many.

@@ -37,7 +37,8 @@ void dots(const float* q, const T* k, int64_t k_stride, int64_t keys, int64_t wi
   if (j < keys) dots_block<R, 1>(q, k + j * k_stride, k_stride, width, p + j);
 }
 
-/// Scores of row r, as [key], to probabilities; those from `seen` (maybe 0) on become 0.
+/// Scores of row r, as [key], to probabilities (see softmax_rows); those from `seen` (maybe 0) on become 0.
+template <bool kSqrt>
 void softmax_row(const ForwardTile& t, int64_t r, int64_t keys, int64_t seen) {
   float* p = t.p + r * kKeyTile;
   const auto inside = [&](int64_t j) {
@@ -48,13 +49,13 @@ void softmax_row(const ForwardTile& t, int64_t r, int64_t keys, int64_t seen) {
   for (int64_t j = 0; j < keys; j += kLanes) top = max(top, select(inside(j), load(p + j), top));
   top = splat(largest(top));
   for (int64_t j = 0; j < keys; j += kLanes) {
-    const F32 e = select(inside(j), exp(load(p + j) - top), zero());
+    const F32 e = select(inside(j), exponential<kSqrt>(load(p + j) - top), zero());
     store(p + j, e);
-    total = total + e;
+    total = kSqrt ? fma(e, e, total) : total + e;
   }
   t.top[r] = largest(top);
-  t.decay[r] = largest(exp(old_top - top));
-  t.total[r] = t.total[r] * t.decay[r] + sum(total);
+  const float decay = t.decay[r] = largest(exponential<kSqrt>(old_top - top));
+  t.total[r] = t.total[r] * (kSqrt ? decay * decay : decay) + sum(total);
 }
 
 template <class T>
@@ -75,7 +76,8 @@ uint32_t forward_few(const AttentionUnit& u, void* memory) {
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4) dots<4>(t.q + r * width, k, u.k_stride, keys, width, t.p + r * kKeyTile);
     for (; r < rows; ++r) dots<1>(t.q + r * width, k, u.k_stride, keys, width, t.p + r * kKeyTile);
-    for (r = 0; r < rows; ++r) softmax_row(t, r, keys, smaller(keys, larger(0, seen_by(u, r) - j0)));
+    const auto softmax = u.sqrt_softmax ? softmax_row<true> : softmax_row<false>;
+    for (r = 0; r < rows; ++r) softmax(t, r, keys, smaller(keys, larger(0, seen_by(u, r) - j0)));
     scale_rows(t.out, width, t.decay, rows);
     multiply<false>(rows, width / kLanes, keys, t.p, kKeyTile, v, u.v_stride, t.out, width, true);
   }

@@ -31,8 +31,9 @@ size_t forward_scratch(const AttentionUnit& u) {
 }
 
 /// kLanes rows of the tile from `row` on: p[j][..] becomes exp(score - top) for `keys` keys, the statistics
-/// follow. `seen`: how many of the keys each row sees.
-template <bool kMasked>
+/// follow. `seen`: how many of the keys each row sees. With kSqrt p and the decay are square roots of that,
+/// the total is of the exponentials themselves.
+template <bool kMasked, bool kSqrt>
 void softmax_rows(const ForwardTile& t, int64_t row, int64_t keys, U32 seen) {
   float* p = t.p + row;
   const F32 old_top = load(t.top + row);
@@ -49,14 +50,22 @@ void softmax_rows(const ForwardTile& t, int64_t row, int64_t keys, U32 seen) {
   top = max(top, odd_top);
   F32 total = zero();
   for (j = 0; j < keys; ++j) {
-    const F32 e = masked(j, exp(load(p + j * kRowTile) - top), zero());
+    const F32 e = masked(j, exponential<kSqrt>(load(p + j * kRowTile) - top), zero());
     store(p + j * kRowTile, e);
-    total = total + e;
+    total = kSqrt ? fma(e, e, total) : total + e;
   }
-  const F32 decay = exp(old_top - top);
+  const F32 decay = exponential<kSqrt>(old_top - top);
   store(t.top + row, top);
   store(t.decay + row, decay);
-  store(t.total + row, fma(load(t.total + row), decay, total));
+  store(t.total + row, fma(load(t.total + row), kSqrt ? decay * decay : decay, total));
+}
+
+template <bool kMasked>
+void softmax_rows(const AttentionUnit& u, const ForwardTile& t, int64_t row, int64_t keys, U32 seen) {
+  if (u.sqrt_softmax)
+    softmax_rows<kMasked, true>(t, row, keys, seen);
+  else
+    softmax_rows<kMasked, false>(t, row, keys, seen);
 }
 
 /// x[r][..] *= factor[r]
@@ -67,10 +76,10 @@ void scale_rows(float* x, int64_t padded, const float* factor, int64_t rows) {
 }
 
 /// Keys of which every row sees all.
-void whole_tile(const ForwardTile& t, int64_t rows, int64_t keys, int64_t width) {
-  const int64_t vectors = ceil_div(rows, kLanes), padded = round_up(width);
+void whole_tile(const AttentionUnit& u, const ForwardTile& t, int64_t rows, int64_t keys) {
+  const int64_t vectors = ceil_div(rows, kLanes), width = u.head_dim, padded = round_up(width);
   multiply<false>(keys, vectors, width, t.k, padded, t.q, kRowTile, t.p, kRowTile, false);
-  for (int64_t i = 0; i < vectors; ++i) softmax_rows<false>(t, i * kLanes, keys, splat(0u));
+  for (int64_t i = 0; i < vectors; ++i) softmax_rows<false>(u, t, i * kLanes, keys, splat(0u));
   scale_rows(t.out, padded, t.decay, rows);
   multiply<true>(rows, padded / kLanes, keys, t.p, kRowTile, t.v, padded, t.out, padded, true);
 }
@@ -90,19 +99,21 @@ void diagonal_tile(const AttentionUnit& u, const ForwardTile& t, int64_t rows, i
       seen[i] = static_cast<uint32_t>(smaller(keys, larger(0, seen_by(u, u.first_row + row + i) - j0)));
     const int64_t most = seen[count - 1];
     if (most == 0) continue;
-    softmax_rows<true>(t, row, most, bits(load(reinterpret_cast<const float*>(seen))));
+    softmax_rows<true>(u, t, row, most, bits(load(reinterpret_cast<const float*>(seen))));
     scale_rows(t.out + row * padded, padded, t.decay + row, count);
     multiply<true>(count, padded / kLanes, most, t.p + row, kRowTile, t.v, padded, t.out + row * padded,
                    padded, true);
   }
 }
 
-/// Divides row r by its sum and stores it; returns the larger of `amax` and its magnitudes, lane by lane.
+/// Divides row r by its sum (or its root) and stores it; returns the larger of `amax` and its magnitudes,
+/// lane by lane.
 template <class T>
 U32 finish_row(const AttentionUnit& u, int64_t r, const float* sum, float top, float total, U32 amax) {
   T* out = row_of<T>(u, u.out, u.out_stride, r);
+  const F32 divisor = splat(u.sqrt_softmax ? __builtin_sqrtf(total) : total);
   for_vectors(u.head_dim, [&](int64_t d, auto lanes) {
-    store_as(out + d, load(sum + d) / splat(total), lanes);
+    store_as(out + d, load(sum + d) / divisor, lanes);
     amax = max(amax, magnitude(load(out + d, lanes)));
   });
   if (u.lse) u.lse[lse_index(u, r)] = top + logf(total);
@@ -134,7 +145,7 @@ uint32_t forward_tile(const AttentionUnit& u, void* memory) {
     fetch_keys<T>(u, u.k, u.k_stride, next, last);
     fetch_keys<T>(u, u.v, u.v_stride, next, last);
     if (seen_by(u, u.first_row) >= j0 + keys)
-      whole_tile(t, rows, keys, width);
+      whole_tile(u, t, rows, keys);
     else
       diagonal_tile(u, t, rows, j0, keys);
   }

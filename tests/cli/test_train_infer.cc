@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// octavo compare --train-infer through the real program: figures, defaults, exit codes.
+#include <nlohmann/json.hpp>
+
+#include "cli/run_octavo.h"
+#include "octavo/base/cpu.h"
+
+namespace octavo {
+namespace {
+
+using nlohmann::json;
+
+class TrainInfer : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    directory_ = new TemporaryDirectory;
+    prepare_data(at("text.txt"), at("data"));
+    const CommandResult result =
+        octavo_command(tiny_run(at("data"), at("run"), {"--steps", "20", "--recipe", "bf16"}));
+    ASSERT_EQ(result.code, 0) << result.err;
+    // The same weights where no run is.
+    fs::copy(at("run/final"), at("alone"));
+  }
+  static void TearDownTestSuite() { delete directory_; }
+  static std::string at(const std::string& name) { return *directory_ / name; }
+  static CommandResult check(const std::string& model, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> args{"compare", "--train-infer", at(model)};
+    args.insert(args.end(), more.begin(), more.end());
+    return octavo_command(args);
+  }
+  static json check_json(const std::string& model, std::vector<std::string> more, int code) {
+    more.push_back("--json");
+    const CommandResult result = check(model, more);
+    EXPECT_EQ(result.code, code) << result.err;
+    return json::parse(result.out);
+  }
+
+  static TemporaryDirectory* directory_;
+};
+TemporaryDirectory* TrainInfer::directory_ = nullptr;
+
+TEST_F(TrainInfer, ExactServingIsIdenticalInAllThreeWays) {
+  for (const char* recipe : {"", "fp32", "fp8-cscale"}) {
+    std::vector<std::string> args{"--exact"};
+    if (*recipe) args.insert(args.end(), {"--recipe", recipe});
+    const json j = check_json("run", args, 0);
+    EXPECT_EQ(j["recipe"], *recipe ? recipe : "bf16");  // the run's own
+    EXPECT_EQ(j["exact"], true);
+    EXPECT_EQ(j["identical"], true);
+    EXPECT_EQ(j["seq_len"], 32);  // the model's context
+    for (const char* way : {"whole", "pieces", "tokens"}) {
+      EXPECT_EQ(j["served"][way]["rows"], 4 * 32);
+      EXPECT_EQ(j["served"][way]["other_rows"], 0);
+      EXPECT_EQ(j["served"][way]["max_logit_difference"], 0);
+      EXPECT_EQ(j["served"][way]["other_argmax"], 0);
+    }
+  }
+}
+
+TEST_F(TrainInfer, WhatDiffersIsReportedAndIsExitCode1) {
+  if (max_isa() < Isa::avx512) GTEST_SKIP() << "one order only";
+  const json j = check_json("run", {"--recipe", "fp32"}, 1);  // not exact by default
+  EXPECT_EQ(j["exact"], false);
+  EXPECT_EQ(j["identical"], false);
+  EXPECT_EQ(j["served"]["whole"]["identical"], true);
+  const json& tokens = j["served"]["tokens"];
+  EXPECT_EQ(tokens["identical"], false);
+  EXPECT_GT(tokens["other_rows"], 0);
+  EXPECT_GT(tokens["max_logit_difference"], 0);
+  EXPECT_LT(tokens["max_logit_difference"], 1e-4);
+
+  const CommandResult table = check("run", {"--recipe", "fp32"});
+  EXPECT_EQ(table.code, 1);
+  for (const char* word : {"token by token", "identical", "differ", "mean KL", "validation data"})
+    EXPECT_NE(table.out.find(word), std::string::npos) << word << "\n" << table.out;
+}
+
+TEST_F(TrainInfer, PartsOfARunBelongToItAndOthersNeedData) {
+  EXPECT_EQ(check_json("run/final", {"--exact", "--sequences", "2", "--seq-len", "9"}, 0)["sequences"], 2);
+  const CommandResult alone = check("alone");
+  EXPECT_EQ(alone.code, 2);
+  EXPECT_NE(alone.err.find("belongs to no run: say with --data"), std::string::npos) << alone.err;
+  for (const char* data : {"data", "text.txt"})
+    EXPECT_EQ(check_json("alone", {"--exact", "--data", at(data)}, 0)["data"], at(data));
+  spill(at("short.txt"), "the old king");
+  EXPECT_EQ(check("alone", {"--data", at("short.txt")}).code, 4);
+}
+
+TEST_F(TrainInfer, FlagsOfTheTwoKindsOfComparisonDoNotMix) {
+  EXPECT_EQ(check("run", {"--out", at("x")}).code, 2);
+  EXPECT_EQ(check("nowhere").code, 4);
+  const CommandResult result = octavo_command({"compare", "--recipes", "bf16", "--out", at("x")});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_NE(result.err.find("--data is required"), std::string::npos) << result.err;
+}
+
+}  // namespace
+}  // namespace octavo
