@@ -86,6 +86,19 @@ TEST_F(TrainInfer, PartsOfARunBelongToItAndOthersNeedData) {
   EXPECT_EQ(check("alone", {"--data", at("short.txt")}).code, 4);
 }
 
+TEST_F(TrainInfer, GenerationTakesTheFlagToo) {
+  const auto generate = [&](const std::string& flag) {
+    const CommandResult result =
+        octavo_command({"generate", "--model", at("run"), "--prompt", "the old king", "--recipe", "fp32",
+                        "--greedy", "--ignore-eos", "-n", "12", "--json", flag});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return json::parse(result.out)["ids"];
+  };
+  const json exact = generate("--exact");
+  EXPECT_EQ(exact.size(), 12u);
+  EXPECT_EQ(generate("--no-exact"), exact);  // in FP32 the order of sums decides no word here
+}
+
 TEST_F(TrainInfer, FlagsOfTheTwoKindsOfComparisonDoNotMix) {
   EXPECT_EQ(check("run", {"--out", at("x")}).code, 2);
   EXPECT_EQ(check("nowhere").code, 4);
