@@ -7,12 +7,16 @@
     docs/figures.py roofline docs/images/roofline.svg bench.jsonl
     docs/figures.py constants docs/images/constants.svg evals/*.json
     docs/figures.py sweep    docs/images/sweep.svg    sweeps/lr/results.json
+    docs/figures.py attention docs/images/attention.svg iid.json trained.json
+    docs/figures.py underflow docs/images/underflow.svg runs/gelu runs/silu runs/relu
 
 loss: training loss of every run and, below, its distance to the first one. scales: the exponent of every scale over
 the steps. roofline: what `octavo bench ... --json` printed, as speed over work per byte.
 constants: one file `octavo eval --recipe R --tasks ... --text ... --json` printed for each model and each R of bf16,
 fp8-amax, fp8-cscale:N; also prints the table of the intervals. sweep: what `octavo sweep` found, a plot for each of its
-panels; also prints its table. Colours are chosen to be readable on a light and on a dark page; there is no background.
+panels; also prints its table. attention: files `octavo probe --json` printed, named for their titles: the variance of
+every block's attention output by position. underflow: the share of the last MLP product's input that becomes zero, the worst
+block at each logged step. Colours are chosen to be readable on a light and on a dark page; there is no background.
 """
 import argparse
 import html
@@ -413,8 +417,8 @@ def draw_sweep(out, file):
                     svg.circle(x, panel.y(mean), 5.5 if k == curve["best"] else 2.8, colour(i))
                 if point["diverged"]:
                     at = x + (i - (len(names) - 1) / 2) * min(8.0, 0.9 * width / len(xs) / len(names))
-                    svg.line(at - 3, y0 - 9, at + 3, y0 - 3, colour(i), 1.8)
-                    svg.line(at - 3, y0 - 3, at + 3, y0 - 9, colour(i), 1.8)
+                    svg.line(at - 3, y0 - 9, at + 3, y0 - 3, colour(i))
+                    svg.line(at - 3, y0 - 3, at + 3, y0 - 9, colour(i))
     if any(p["diverged"] for p in points):
         svg.text(left, 30 + legend_height + rows * (height + 86) - 6, "large dots: the best of a curve; crosses: a seed diverged", size=11)
     svg.save(out)
@@ -437,11 +441,65 @@ def draw_sweep(out, file):
                   f"| {shift} | {flat} | {f'{lost} of {runs}' if lost else ''} |")
 
 
+def draw_attention(out, files):
+    """Variance against position, both in powers of two; positions in octaves are averaged."""
+    width, height, left = 330, 260, 60
+    svg = Svg(left + len(files) * (width + 50), height + 110, "variance of the attention output by position")
+    svg.text(left, 18, "variance of the attention output by position", weight="bold")
+    for n, file in enumerate(files):
+        curves = json.loads(file.read_text(encoding="utf-8"))["attention"]
+        last = len(curves[0]["variance"])
+        panel = Panel(svg, (left + n * (width + 50), 60, width, height), (0, math.log2(last)), (-8, 2))
+        svg.text(left + n * (width + 50), 46, file.stem.replace("_", " "), weight="bold")
+        panel.y_ticks(range(-8, 3, 2), "2^{}")
+        for e in range(0, int(math.log2(last)) + 1, 2):
+            svg.text(panel.x(e), 60 + height + 18, str(2 ** e), "middle", 11)
+        theory = [(math.log2(k), math.log2(math.e / k - (math.e - 1) / k ** 2)) for k in range(1, last + 1)]
+        panel.curve(theory, LINES[0])
+        for i, curve in enumerate(curves):
+            points, k = [], 1
+            while k <= last:
+                part = curve["variance"][k - 1:max(k, int(k * 1.19))]
+                points.append((math.log2(k + (len(part) - 1) / 2), math.log2(max(sum(part) / len(part), 2.0 ** -8))))
+                k += len(part)
+            panel.curve(points, colour_of(0.1 + 0.8 * i / max(1, len(curves) - 1)))
+    svg.text(left, height + 100, "dark to light: first to last block; grey: e/k - (e-1)/k^2 for independent logits and values", size=11)
+    svg.save(out)
+
+
+def draw_underflow(out, runs):
+    width, height, left = 560, 280, 60
+    curves = []
+    for run in runs:
+        worst = {}
+        for line in lines_of(run / "tensors.jsonl"):
+            if line["role"].endswith("input") and re.search(r"mlp\.(down_proj|c_proj)$", line["tensor"]):
+                worst[line["step"]] = max(worst.get(line["step"], 0), 100 * line["underflow"])
+        name = next((line.split("=")[1].strip(" '\"") for line in (run / "config.toml").read_text(encoding="utf-8").splitlines()
+                     if line.startswith("activation")), run.name)
+        curves.append((name, sorted(worst.items())))
+        print(f"| {name} | {max(worst.values()):.3g} % | {curves[-1][1][-1][1]:.3g} % |")
+    floor = 1e-3
+    last = max(points[-1][0] for _, points in curves)
+    svg = Svg(left + width + 130, height + 90, "underflow behind the activation function")
+    svg.text(left, 18, "input of the last MLP product that becomes zero in E4M3, worst block, %", weight="bold")
+    panel = Panel(svg, (left, 40, width, height), (0, last), (math.log10(floor), 2))
+    panel.y_ticks(range(-3, 3), "1e{}")
+    for k in range(0, 5):
+        svg.text(panel.x(last * k / 4), 40 + height + 18, f"{last * k / 4:.0f}", "middle", 11)
+    svg.text(left + width / 2, 40 + height + 36, "step", "middle", 11)
+    for i, (name, points) in enumerate(curves):
+        panel.curve([(step, math.log10(max(share, floor))) for step, share in points], LINES[1 + i])
+        svg.line(left + width + 14, 60 + 20 * i, left + width + 34, 60 + 20 * i, LINES[1 + i], 2.5)
+        svg.text(left + width + 40, 64 + 20 * i, name)
+    svg.save(out)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figure", choices=["loss", "scales", "roofline", "constants", "sweep"])
+    parser.add_argument("figure", choices=["loss", "scales", "roofline", "constants", "sweep", "attention", "underflow"])
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="run directories; for roofline a file of JSON lines; for constants JSON files; for sweep its results.json")
+    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="run directories; for roofline a file of JSON lines; for constants JSON files; for sweep its results.json; for attention JSON files")
     args = parser.parse_args()
     if args.figure == "loss":
         draw_loss(args.out, args.runs)
@@ -451,6 +509,10 @@ def main():
         draw_constants(args.out, args.runs)
     elif args.figure == "sweep":
         draw_sweep(args.out, args.runs[0])
+    elif args.figure == "attention":
+        draw_attention(args.out, args.runs)
+    elif args.figure == "underflow":
+        draw_underflow(args.out, args.runs)
     else:
         draw_roofline(args.out, args.runs[0])
 

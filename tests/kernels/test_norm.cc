@@ -181,6 +181,49 @@ void check_backward(NormKind kind, Format format, int64_t cols, bool with_residu
   }
 }
 
+TEST(Norm, FactorsOfTheStreamInFrontOfABranch) {
+  for_each_isa([] {
+    ThreadPool pool(2);
+    constexpr int64_t kRows = 5, kCols = 67;
+    const TestMatrix x = TestMatrix(Format::fp32, kRows, kCols).fill(1),
+                     branch = TestMatrix(Format::fp32, kRows, kCols).fill(2),
+                     around = TestMatrix(Format::fp32, kRows, kCols).fill(4),
+                     dy = TestMatrix(Format::fp32, kRows, kCols).fill(5);
+    TestMatrix sum(Format::fp32, kRows, kCols), y(Format::fp32, kRows, kCols), dx(Format::fp32, kRows, kCols),
+        plain(Format::fp32, kRows, kCols);
+    const std::vector<float> gamma = random_vector(kCols, 3, 0.2, 1);
+    std::vector<float> mean(kRows), rstd(kRows), dgamma(kCols);
+    norm_forward({.x = x,
+                  .residual = branch,
+                  .x_factor = 0.75f,
+                  .sum = sum,
+                  .y = y,
+                  .gamma = gamma.data(),
+                  .mean = mean.data(),
+                  .rstd = rstd.data()},
+                 pool);
+    const Buffer memory(norm_backward_workspace(kRows, kCols));
+    Workspace workspace(memory.data(), memory.size());
+    NormBackward back{.dy = dy,
+                      .x = sum,
+                      .gamma = gamma.data(),
+                      .mean = mean.data(),
+                      .rstd = rstd.data(),
+                      .dx = plain,
+                      .dgamma = dgamma.data()};
+    norm_backward(back, pool, workspace);
+    back.dx = dx;
+    back.residual_grad = around;
+    back.residual_factor = 0.75f;
+    norm_backward(back, pool, workspace);
+    for (int64_t r = 0; r < kRows; ++r)
+      for (int64_t c = 0; c < kCols; ++c) {
+        ASSERT_NEAR(sum.get(r, c), 0.75 * x.get(r, c) + branch.get(r, c), 1e-6);
+        ASSERT_NEAR(dx.get(r, c), plain.get(r, c) + 0.75 * around.get(r, c), 1e-6);
+      }
+  });
+}
+
 TEST(Norm, BackwardAgainstDifferences) {
   for_each_isa([] {
     for (const NormKind kind : {NormKind::layer, NormKind::rms})
@@ -188,6 +231,86 @@ TEST(Norm, BackwardAgainstDifferences) {
         for (const int64_t cols : {5, 16, 33, 96})
           for (const bool residual : {false, true})
             check_backward(kind, format, cols, residual, kind == NormKind::layer);
+  });
+}
+
+/// A norm at the end of a branch: y = 0.8 skip + 0.6 norm(x), its codes in the same pass, and back.
+TEST(Norm, AddsToAStreamAndBack) {
+  for_each_isa([] {
+    for (const Format format : {Format::fp32, Format::bf16})
+      for (const int64_t cols : {5, 33, 96, 2500}) {
+        SCOPED_TRACE(testing::Message() << to_string(format) << ' ' << cols);
+        constexpr int64_t kRows = 19;
+        ThreadPool pool(2);
+        const uint64_t seed = static_cast<uint64_t>(cols);
+        const TestMatrix x = TestMatrix(format, kRows, cols, 3).fill(seed, 2, 0.5);
+        const TestMatrix skip = TestMatrix(format, kRows, cols, 1).fill(seed + 1);
+        TestMatrix y(format, kRows, cols, 2), in_place(format, kRows, cols, 2);
+        in_place.fill(seed + 1);
+        const std::vector<float> gamma = random_vector(cols, 3, 0.2, 1);
+        std::vector<float> mean(kRows), rstd(kRows);
+        std::vector<uint8_t> codes(static_cast<size_t>(kRows * cols)), expected_codes(codes.size());
+        NormForward args{.x = x,
+                         .y = y,
+                         .skip = skip,
+                         .skip_factor = 0.8f,
+                         .y_factor = 0.6f,
+                         .gamma = gamma.data(),
+                         .mean = mean.data(),
+                         .rstd = rstd.data()};
+        args.codes.codes = dense(codes.data(), Format::e4m3, kRows, cols);
+        norm_forward(args, pool);
+        QuantizeArgs cast;
+        cast.x = y;
+        cast.out.codes = dense(expected_codes.data(), Format::e4m3, kRows, cols);
+        quantize(cast, pool);
+        EXPECT_EQ(codes, expected_codes);
+        args.codes = {};
+        args.y = in_place;
+        args.skip = in_place;
+        norm_forward(args, pool);
+
+        const TestMatrix dy = TestMatrix(format, kRows, cols, 4).fill(seed + 2);
+        TestMatrix dx(format, kRows, cols), dstream(format, kRows, cols, 4);
+        dstream.fill(seed + 2);
+        const Buffer memory(norm_backward_workspace(kRows, cols));
+        Workspace workspace(memory.data(), memory.size());
+        std::vector<float> dgamma(static_cast<size_t>(cols));
+        norm_backward({.dy = dstream,
+                       .x = x,
+                       .dy_factor = 0.6f,
+                       .dskip = dstream,
+                       .skip_factor = 0.8f,
+                       .gamma = gamma.data(),
+                       .mean = mean.data(),
+                       .rstd = rstd.data(),
+                       .dx = dx,
+                       .dgamma = dgamma.data()},
+                      pool, workspace);
+        Doubles total(static_cast<size_t>(cols));
+        for (int64_t r = 0; r < kRows; ++r) {
+          const Doubles norm = norm_row(NormKind::layer, row_of(x, r), gamma, nullptr, 1e-5);
+          Doubles scaled = row_of(dy, r);
+          for (double& d : scaled) d *= 0.6;
+          const Gradients back = differences(NormKind::layer, row_of(x, r), scaled, gamma);
+          double most = 0;
+          for (const double d : back.dx) most = std::max(most, std::fabs(d));
+          for (int64_t c = 0; c < cols; ++c) {
+            const size_t i = static_cast<size_t>(c);
+            const double sum = 0.8 * skip.get(r, c) + 0.6 * norm[i];
+            const double half = format == Format::bf16 ? 0.51 : 16;
+            ASSERT_NEAR(y.get(r, c), sum, half * step_at(format, std::max(1.0, std::fabs(sum))));
+            ASSERT_EQ(in_place.get(r, c), y.get(r, c));
+            ASSERT_NEAR(
+                dx.get(r, c), back.dx[i],
+                1e-5 * (1 + most) + (format == Format::bf16 ? 0.51 * step_at(format, back.dx[i]) : 0));
+            const double around = 0.8 * dy.get(r, c);
+            ASSERT_NEAR(dstream.get(r, c), around, 0.51 * step_at(format, around) + 1e-7);
+            total[i] += back.dgamma[i];
+          }
+        }
+        for (size_t i = 0; i < total.size(); ++i) EXPECT_NEAR(dgamma[i], total[i], 1e-4);
+      }
   });
 }
 

@@ -111,7 +111,8 @@ std::vector<ModelConfig> shapes() {
 // fp8-row has a scale of its own for each token, found in that token alone.
 constexpr const char* kRecipes[] = {"bf16", "fp32", "fp8-cscale", "fp8-row"};
 
-/// Random numbers of sequences, tokens and pieces for one model: all ways in give the logits of the training pass.
+/// Random numbers of sequences, tokens and pieces for one model: all ways in give the logits of the training
+/// pass.
 void expect_exact(const char* recipe, const ModelConfig& config, std::mt19937& rng) {
   const auto draw = [&](int64_t from, int64_t to) {
     return std::uniform_int_distribution<int64_t>(from, to)(rng);

@@ -13,6 +13,8 @@ namespace {
 
 TEST(LossScaler, NoneAndStatic) {
   LossScaleState state;
+  EXPECT_EQ(LossScaler({LossScaling::unit, 1}, 2048, 192).scale({}), 0x1p19);  // 2^11 * 2^7.58
+  EXPECT_EQ(LossScaler({LossScaling::unit, 1}, 1000, 64).scale({}), 0x1p16);
   const LossScaler none(LossSpec{}), fixed(LossSpec{LossScaling::static_, 1024});
   EXPECT_EQ(none.scale(state), 1);
   EXPECT_EQ(fixed.scale(state), 1024);
