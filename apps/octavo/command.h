@@ -3,6 +3,8 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <optional>
+#include <string>
 
 namespace octavo {
 
@@ -29,6 +31,10 @@ void add_doctor(CLI::App& app);
 
 /// Becomes true on the first SIGINT or SIGTERM; a second one ends the program at once.
 std::atomic<bool>& stop_requested();
+
+/// Adds --exact and --no-exact; `value` stays empty without either. (A flag of the library would set it to
+/// false.)
+void add_exact_flags(CLI::App& command, std::optional<bool>& value, const std::string& help);
 
 /// What main() returns when a command ended in good order but not with 0.
 int& exit_status();

@@ -97,8 +97,8 @@ void add_compare(CLI::App& app) {
   c->add_option("--piece", t.piece, "With --train-infer: tokens of a piece after the prefill")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
-  c->add_flag("--exact,!--no-exact", t.exact,
-              "With --train-infer: serve in the order of training or not (default: as the recipe is served)");
+  add_exact_flags(*c, t.exact,
+                  "With --train-infer: serve in the order of training (default: as the recipe is served)");
   c->footer(
       "Finished runs are not repeated and interrupted ones go on: give the same command again.\n"
       "Examples:\n"

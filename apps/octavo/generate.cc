@@ -116,10 +116,9 @@ void add_generate(CLI::App& app) {
   c->add_flag("--ignore-eos", o->ignore_eos, "Go on after an end-of-text token");
   c->add_option("--recipe", o->recipe,
                 "Numbers to compute in (default: the recipe.toml of a quantized model, else bf16)");
-  c->add_flag(
-      "--exact,!--no-exact", o->exact,
-      "Sum in the order of training, so that logits have its bits; slower (default: where every scale of "
-      "the recipe is static)");
+  add_exact_flags(*c, o->exact,
+                  "Sum in the order of training, so that logits have its bits; slower (default: where every "
+                  "scale of the recipe is static)");
   c->add_option("--context", o->context, "Rows of the key/value cache (default: the model's context)");
   c->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   c->add_flag("--json", o->json, "Print one JSON object instead of streaming");

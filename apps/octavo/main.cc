@@ -24,6 +24,13 @@ int& exit_status() {
   return status;
 }
 
+void add_exact_flags(CLI::App& command, std::optional<bool>& value, const std::string& help) {
+  command.add_flag_callback(
+      "--exact", [&value] { value = true; }, help);
+  command.add_flag_callback(
+      "--no-exact", [&value] { value = false; }, "Do not; faster token by token");
+}
+
 namespace {
 
 extern "C" void on_signal(int) {

@@ -35,10 +35,11 @@ RoleSpec weight_spec(const Recipe& recipe) {
         "recipe {} has weights in {}: the files hold e4m3 as OCP defines it, whose codes mean other numbers; "
         "choose a recipe with e4m3",
         recipe.name, to_string(spec.format)));
-  if (spec.scaling.kind == ScalingKind::static_ || spec.scaling.kind == ScalingKind::automatic)
-    fail_unsupported(fmt::format(
-        "recipe {}: {} scaling of weights cannot be exported, only none, constant, current, delayed and mse",
-        recipe.name, to_string(spec.scaling)));
+  if (spec.scaling.kind == ScalingKind::automatic)
+    fail_unsupported(
+        fmt::format("recipe {}: {} scaling of weights cannot be exported, only none, static, constant, "
+                    "current, delayed and mse",
+                    recipe.name, to_string(spec.scaling)));
   if (spec.scaling.kind == ScalingKind::delayed) spec.scaling.kind = ScalingKind::current;
   return spec;
 }
@@ -51,7 +52,9 @@ Inputs inputs_of(const Recipe& recipe) {
         fmt::format("recipe {} has inputs in {}: readers of these files quantize inputs to e4m3 only",
                     recipe.name, to_string(spec.format)));
   const ScalingKind kind = spec.scaling.kind;
-  return kind == ScalingKind::constant || kind == ScalingKind::none ? Inputs::static_tensor : Inputs::dynamic;
+  return kind == ScalingKind::constant || kind == ScalingKind::none || kind == ScalingKind::static_
+             ? Inputs::static_tensor
+             : Inputs::dynamic;
 }
 
 class Exporter {

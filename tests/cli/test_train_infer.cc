@@ -57,6 +57,31 @@ TEST_F(TrainInfer, ExactServingIsIdenticalInAllThreeWays) {
   }
 }
 
+// What munit is for: served as it was trained, and from stored FP8 weights as well, without a flag.
+TEST_F(TrainInfer, MunitIsServedExactlyByDefault) {
+  const CommandResult trained =
+      octavo_command(tiny_run(at("data"), at("munit"),
+                              {"--steps", "20", "--recipe", "munit", "--set", "model.family=octavo", "--set",
+                               "model.tied_head=false"}));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const json j = check_json("munit", {}, 0);
+  EXPECT_EQ(j["recipe"], "munit");
+  EXPECT_EQ(j["exact"], true);
+  EXPECT_EQ(j["identical"], true);
+  const CommandResult quantized =
+      octavo_command({"quantize", "--model", at("munit"), "--recipe", "munit", "--out", at("munit-e4m3")});
+  ASSERT_EQ(quantized.code, 0) << quantized.err;
+  EXPECT_EQ(check_json("munit-e4m3", {"--data", at("data")}, 0)["identical"], true);
+  const std::vector<std::string> text{"generate",         "--prompt", "the",   "--greedy",
+                                      "--max-new-tokens", "12",       "--json"};
+  std::vector<std::string> one = text, other = text;
+  one.insert(one.end(), {"--model", at("munit"), "--recipe", "munit"});
+  other.insert(other.end(), {"--model", at("munit-e4m3")});
+  const CommandResult a = octavo_command(one), b = octavo_command(other);
+  ASSERT_EQ(a.code, 0) << a.err;
+  EXPECT_EQ(json::parse(a.out)["text"], json::parse(b.out)["text"]);
+}
+
 TEST_F(TrainInfer, WhatDiffersIsReportedAndIsExitCode1) {
   if (max_isa() < Isa::avx512) GTEST_SKIP() << "one order only";
   const json j = check_json("run", {"--recipe", "fp32"}, 1);  // not exact by default

@@ -8,17 +8,15 @@
 namespace octavo {
 namespace {
 
-const std::string kFixtures = std::string(OCTAVO_SOURCE_DIR) + "/tests/recipe/fixtures/";
-
 TEST(ServesExactly, WhereEveryScaleIsStatic) {
-  EXPECT_TRUE(serves_exactly(load_recipe(kFixtures + "munit.toml")));
+  EXPECT_TRUE(serves_exactly(load_recipe("munit")));
   for (const char* name : {"bf16", "fp32", "fp8-amax", "fp8-cscale", "fp8-delayed", "fp8-row"})
     EXPECT_FALSE(serves_exactly(load_recipe(name))) << name;
 }
 
 TEST(ServesExactly, OneOperandWithAnotherRuleIsEnoughAgainstIt) {
   for (const Role role : {Role::gemm_fprop_input, Role::gemm_dgrad_grad_output, Role::gemm_wgrad_input}) {
-    Recipe recipe = load_recipe(kFixtures + "munit.toml");
+    Recipe recipe = load_recipe("munit");
     RoleOverride keys = recipe.written(role);
     keys.kind = ScalingKind::current;
     recipe.write(role, keys);

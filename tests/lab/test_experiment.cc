@@ -114,22 +114,30 @@ TEST(Experiment, MistakesNameTheLine) {
 // What ships must be readable, and name runs that exist.
 TEST(Experiment, ThoseBuiltInAreComplete) {
   const std::vector<std::string> names = experiment_names();
-  for (const char* wanted : {"cscale-interval", "fp8-amax-widths"})
+  for (const char* wanted :
+       {"cscale-interval", "fp8-amax-widths", "munit-ablation", "munit-activations", "munit-decay",
+        "munit-depth", "munit-fp8", "munit-residual", "munit-transfer", "sp-transfer"})
     EXPECT_NE(std::find(names.begin(), names.end(), wanted), names.end()) << wanted;
   for (const std::string& name : names)
     for (const bool quick : {false, true}) {
       const LabPlan plan = load_experiment(name, quick).plan;
       EXPECT_FALSE(plan.description.empty()) << name;
-      EXPECT_EQ(plan.rows.values[plan.baseline].label, "bf16") << name;
       const std::vector<Trial> trials = make_trials(plan, "d", "tokens");
       for (const Trial& trial : trials) {
         EXPECT_NO_THROW(model_config(trial.config, 4096)) << trial.name;
         EXPECT_EQ(trial.config.eval.batches, 0) << trial.name;
       }
-      if (!quick) {
-        EXPECT_EQ(plan.seeds.size(), 3u) << name;
-      }
     }
+  for (const char* name : {"cscale-interval", "fp8-amax-widths", "munit-fp8", "munit-residual"})
+    EXPECT_EQ(load_experiment(name, false).plan.seeds.size(), 3u) << name;
+  for (const char* name : {"cscale-interval", "fp8-amax-widths"}) {
+    const LabPlan plan = load_experiment(name, false).plan;
+    EXPECT_EQ(plan.rows.values[plan.baseline].label, "bf16") << name;
+  }
+  // Written as people write it, whatever the file's parser makes of it.
+  const LabPlan depth = load_experiment("munit-depth", false).plan;
+  EXPECT_EQ(make_trials(depth, "d", "t").size(), 5u * 6);
+  EXPECT_EQ(depth.rows.values[1].label, "0.1");
   EXPECT_EQ(make_trials(load_experiment("fp8-amax-widths", false).plan, "d", "t").size(), 4u * 2 * 3);
   EXPECT_EQ(make_trials(load_experiment("cscale-interval", false).plan, "d", "t").size(), 2u * 19 * 3);
   EXPECT_LT(make_trials(load_experiment("cscale-interval", true).plan, "d", "t")[0].config.train.steps, 100);

@@ -34,7 +34,7 @@ function swatch(colour, shape = '') {
 
 /// A sentence with its flags set as code.
 function sentence(text) {
-  return text.split(/(--[a-z-]+(?: (?:\d+|fp8-amax))?|octavo [a-z]+)/).map((part, i) => (i % 2 ? el('code', {}, part) : part));
+  return text.split(/(--[a-z-]+(?: (?:\d+(?:,\d+)*|fp8-amax))?|octavo [a-z]+)/).map((part, i) => (i % 2 ? el('code', {}, part) : part));
 }
 
 function hint(body, text) {
