@@ -276,25 +276,23 @@ TEST(Norm, AddsToAStreamAndBack) {
         const Buffer memory(norm_backward_workspace(kRows, cols));
         Workspace workspace(memory.data(), memory.size());
         std::vector<float> dgamma(static_cast<size_t>(cols));
-        norm_backward({.dy = dstream,
-                       .x = x,
-                       .dy_factor = 0.6f,
-                       .dskip = dstream,
-                       .skip_factor = 0.8f,
-                       .gamma = gamma.data(),
-                       .mean = mean.data(),
-                       .rstd = rstd.data(),
-                       .dx = dx,
-                       .dgamma = dgamma.data()},
-                      pool, workspace);
+        NormBackward back{.dy = dstream, .x = x, .gamma = gamma.data()};
+        back.dy_factor = 0.6f;
+        back.dskip = dstream;
+        back.skip_factor = 0.8f;
+        back.mean = mean.data();
+        back.rstd = rstd.data();
+        back.dx = dx;
+        back.dgamma = dgamma.data();
+        norm_backward(back, pool, workspace);
         Doubles total(static_cast<size_t>(cols));
         for (int64_t r = 0; r < kRows; ++r) {
           const Doubles norm = norm_row(NormKind::layer, row_of(x, r), gamma, nullptr, 1e-5);
           Doubles scaled = row_of(dy, r);
           for (double& d : scaled) d *= 0.6;
-          const Gradients back = differences(NormKind::layer, row_of(x, r), scaled, gamma);
+          const Gradients slope = differences(NormKind::layer, row_of(x, r), scaled, gamma);
           double most = 0;
-          for (const double d : back.dx) most = std::max(most, std::fabs(d));
+          for (const double d : slope.dx) most = std::max(most, std::fabs(d));
           for (int64_t c = 0; c < cols; ++c) {
             const size_t i = static_cast<size_t>(c);
             const double sum = 0.8 * skip.get(r, c) + 0.6 * norm[i];
@@ -302,11 +300,11 @@ TEST(Norm, AddsToAStreamAndBack) {
             ASSERT_NEAR(y.get(r, c), sum, half * step_at(format, std::max(1.0, std::fabs(sum))));
             ASSERT_EQ(in_place.get(r, c), y.get(r, c));
             ASSERT_NEAR(
-                dx.get(r, c), back.dx[i],
-                1e-5 * (1 + most) + (format == Format::bf16 ? 0.51 * step_at(format, back.dx[i]) : 0));
+                dx.get(r, c), slope.dx[i],
+                1e-5 * (1 + most) + (format == Format::bf16 ? 0.51 * step_at(format, slope.dx[i]) : 0));
             const double around = 0.8 * dy.get(r, c);
             ASSERT_NEAR(dstream.get(r, c), around, 0.51 * step_at(format, around) + 1e-7);
-            total[i] += back.dgamma[i];
+            total[i] += slope.dgamma[i];
           }
         }
         for (size_t i = 0; i < total.size(); ++i) EXPECT_NEAR(dgamma[i], total[i], 1e-4);
