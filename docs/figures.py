@@ -446,12 +446,13 @@ def draw_attention(out, files):
     width, height, left = 330, 260, 60
     svg = Svg(left + len(files) * (width + 50), height + 110, "variance of the attention output by position")
     svg.text(left, 18, "variance of the attention output by position", weight="bold")
-    for n, file in enumerate(files):
-        curves = json.loads(file.read_text(encoding="utf-8"))["attention"]
+    all_curves = [json.loads(file.read_text(encoding="utf-8"))["attention"] for file in files]
+    top = math.ceil(max(1, math.log2(max(v for curves in all_curves for curve in curves for v in curve["variance"]))) / 2) * 2
+    for n, (file, curves) in enumerate(zip(files, all_curves)):
         last = len(curves[0]["variance"])
-        panel = Panel(svg, (left + n * (width + 50), 60, width, height), (0, math.log2(last)), (-8, 2))
+        panel = Panel(svg, (left + n * (width + 50), 60, width, height), (0, math.log2(last)), (-8, top))
         svg.text(left + n * (width + 50), 46, file.stem.replace("_", " "), weight="bold")
-        panel.y_ticks(range(-8, 3, 2), "2^{}")
+        panel.y_ticks(range(-8, top + 1, 2), "2^{}")
         for e in range(0, int(math.log2(last)) + 1, 2):
             svg.text(panel.x(e), 60 + height + 18, str(2 ** e), "middle", 11)
         theory = [(math.log2(k), math.log2(math.e / k - (math.e - 1) / k ** 2)) for k in range(1, last + 1)]
