@@ -135,7 +135,6 @@ TEST_F(Fp8Export, WhatCannotBeExportedSaysWhy) {
   expect_contains(refusal("fp8-amax-fnuz"), "e4m3fnuz: the files hold e4m3 as OCP defines it");
   expect_contains(refusal("bf16"), "keeps weights in bf16");
   expect_contains(refusal("[gemm]\nformat = \"e4m3\"\n[gemm.input]\nformat = \"e5m2\"\n"), "inputs in e5m2");
-  expect_contains(refusal("[gemm.weight]\nformat = \"e4m3\"\nscaling = {kind = \"static\"}\n"), "static");
   ExportOptions block;
   block.format = ExportFormat::fp8_block;
   expect_contains(refusal("fp8-amax", block),
