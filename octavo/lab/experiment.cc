@@ -73,7 +73,8 @@ class Reader {
 
   /// A value as --set takes it.
   static std::string printed(const toml::node& node) {
-    if (const auto* number = node.as_floating_point()) return fmt::format("{}", number->get());  // the shortest
+    if (const auto* number = node.as_floating_point())
+      return fmt::format("{}", number->get());  // the shortest
     std::ostringstream out;
     node.visit([&](const auto& typed) { out << typed; });
     return out.str();

@@ -21,7 +21,7 @@ struct Limits {
   int64_t cache = 0;           ///< inference: rows of key/value cache a sequence
   Kept kept = {};              ///< training: what is not computed again in the backward pass
   bool pack_weights =
-      false;        ///< keep weights packed for the GEMMs as well: 2 bytes an element for each direction
+      false;  ///< keep weights packed for the GEMMs as well: 2 bytes an element for each direction
   /// Inference: products and attention sum in the order of the training forward pass, so that logits have its
   /// bits however the tokens come in (where no scale depends on the data). Slower token by token. Training
   /// has that order always.

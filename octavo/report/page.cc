@@ -27,7 +27,7 @@ const std::string& part(std::string_view name) {
 // In the order they need each other; main.js comes last and draws.
 constexpr std::string_view kScripts[] = {"core.js",      "charts.js",    "heatmap.js", "lab.js",
                                          "overview.js",  "loss.js",      "scales.js",  "ranges.js",
-                                         "histogram.js", "resources.js", "sweep.js", "main.js"};
+                                         "histogram.js", "resources.js", "sweep.js",   "main.js"};
 
 std::string script() {
   std::string text = "'use strict';\n(() => {\n";
