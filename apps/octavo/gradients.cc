@@ -40,7 +40,8 @@ void run(const Options& o) {
   int64_t counted = 0;
   for (int64_t b = 0; b < o.batch; ++b) counted += samples.counted(static_cast<uint64_t>(b));
   model.parameters().zero_gradients(pool);
-  const float loss_scale = static_cast<float>(LossScaler(model.recipe().loss).scale(LossScaleState{}));
+  const LossScaler scaler(model.recipe().loss, o.batch * o.seq_len, model.config().width);
+  const float loss_scale = static_cast<float>(scaler.scale(LossScaleState{}));
   const LossSum sum = model.train({o.batch, o.seq_len, tokens.data(), positions.data()}, targets.data(),
                                   1.0f / static_cast<float>(counted) * loss_scale);
   for (Parameter& p : model.parameters().all())
