@@ -44,7 +44,9 @@ TEST(Lion, AgainstThePaperInDouble) {
     }
     float largest = 0;
     for (size_t i = 0; i < w.size(); ++i) {
-      if (!doubtful[i]) ASSERT_NEAR(s.weight[i], w[i], 4e-6) << i;
+      if (!doubtful[i]) {
+        ASSERT_NEAR(s.weight[i], w[i], 4e-6) << i;
+      }
       ASSERT_NEAR(s.m[i], m[i], 1e-8);
       largest = std::max(largest, std::fabs(s.weight[i]));
     }
