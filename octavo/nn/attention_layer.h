@@ -45,6 +45,7 @@ class AttentionLayer {
   void plan_forward(Arena& arena, AttentionSaved& saved, int64_t rows) const;
   void bind(const Arena& arena, AttentionSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
+  bool wants_grad_amax() const { return out_.wants_grad_amax(); }  ///< of dy
 
   /// y [rows, width] from saved.input. With a cache, keys and values of the batch are appended to it first.
   void forward(Pass& pass, const Batch& batch, AttentionSaved& saved, KvCache* cache, Matrix y) const;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/nn/block.h"
 
+#include "octavo/nn/block_kinds.h"
+
 namespace octavo {
 namespace {
 
@@ -13,6 +15,12 @@ double out_factor(const Build& build, int half) {
 }
 
 }  // namespace
+
+std::unique_ptr<Block> Block::make(const std::string& prefix, const Build& build, const RopeTables* rope) {
+  if (build.config.placement == NormPlacement::pre)
+    return std::make_unique<PreNormBlock>(prefix, build, rope);
+  return std::make_unique<ResPostBlock>(prefix, build, rope);
+}
 
 Block::Block(const std::string& prefix, const NormNames& norms, const Build& build, const RopeTables* rope)
     : prefix_(prefix),

@@ -53,6 +53,8 @@ class Block {
   virtual void plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept, bool own) const = 0;
   void bind(const Arena& arena, BlockSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
+  /// Whether its layers scale the gradients that come to them by their largest value.
+  bool wants_grad_amax() const { return attention_.wants_grad_amax() || mlp_.wants_grad_amax(); }
 
   /// Takes the stream one block further. res-post: saved.attention.input is there, by the embedding or the
   /// block before; `next` is what reads the codes of the stream afterwards, or nullptr when nothing does.

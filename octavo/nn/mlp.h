@@ -35,6 +35,7 @@ class Mlp {
   void plan_forward(Arena& arena, MlpSaved& saved, int64_t rows) const;
   void bind(const Arena& arena, MlpSaved& saved, int64_t rows) const;
   std::vector<Linear*> linears();
+  bool wants_grad_amax() const { return down_.wants_grad_amax(); }  ///< of dy
 
   void forward(Pass& pass, MlpSaved& saved, Matrix y) const;
   /// Forward without the last product: what backward() needs of [rows].

@@ -12,12 +12,6 @@ namespace octavo {
 ResPostBlock::ResPostBlock(const std::string& prefix, const Build& build, const RopeTables* rope)
     : Block(prefix, {".post_attention_layernorm", ".post_feedforward_layernorm"}, build, rope) {}
 
-std::unique_ptr<Block> Block::make(const std::string& prefix, const Build& build, const RopeTables* rope) {
-  if (build.config.placement == NormPlacement::pre)
-    return std::make_unique<PreNormBlock>(prefix, build, rope);
-  return std::make_unique<ResPostBlock>(prefix, build, rope);
-}
-
 void ResPostBlock::plan(Arena& arena, BlockSaved& saved, int64_t rows, const Kept& kept, bool own) const {
   if (kept.inner == own) {
     // The codes of a stream come first: the block before writes those of the next one.

@@ -112,7 +112,8 @@ void Transformer::rehearse() {
   if (purpose_ == Purpose::training) {
     train(batch, nullptr, 1.0f);
   } else {
-    // A full pass, and one token after a full cache: whichever needs more scratch.
+    // A full pass, one token after a full cache, and the few tokens of a short text or piece: whichever needs
+    // more scratch. What a GEMM takes does not simply grow with its rows.
     forward(batch, false);
     head_->loss(*pass_, nullptr, batch.rows(), 1.0f, nullptr, nullptr);
     if (!cache_.empty()) {
@@ -121,6 +122,10 @@ void Transformer::rehearse() {
       for (KvCache& cache : cache_) cache.length = limits_.cache - 1;
       forward({limits_.batch, 1, nullptr, nullptr}, true);
     }
+    constexpr int64_t kFewTokens = 64;
+    for (KvCache& cache : cache_) cache.length = 0;
+    for (int64_t few = 1; few < std::min(kFewTokens, limits_.seq); ++few)
+      forward({limits_.batch, few, nullptr, nullptr}, !cache_.empty());
     head_->row_logits(*pass_, nullptr, batch.rows(), {});
     head_->logits(*pass_, nullptr, limits_.batch, nullptr);
   }
@@ -237,9 +242,9 @@ LossSum Transformer::train(const Batch& batch, const int32_t* targets, float gra
   const WorkspaceScope scope(workspace_);
   const Matrix dstream = pass_->temporary(recipe_.wide(), batch.rows(), config_.width);
   // Who writes the gradient of the stream also finds its largest value, for those who quantize it next.
-  const bool scaled = carries_scale(recipe_.role(Role::gemm_dgrad_grad_output).format) ||
-                      carries_scale(recipe_.role(Role::gemm_wgrad_grad_output).format);
-  float* amax = scaled ? pass_->new_amax() : nullptr;
+  const bool wanted =
+      std::any_of(blocks_.begin(), blocks_.end(), [](const auto& block) { return block->wants_grad_amax(); });
+  float* amax = wanted ? pass_->new_amax() : nullptr;
   const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream, amax);
   for (size_t i = blocks_.size(); i-- > 0;)
     blocks_[i]->backward(*pass_, batch, saved_[i], limits_.kept, dstream, amax);

@@ -7,22 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "octavo/base/cpu.h"
 #include "octavo/kernels/attention.h"
 #include "octavo/kernels/attention_shape.h"
 #include "octavo/numerics/bf16.h"
+#include "tests/isa_scope.h"
 
 namespace octavo {
-
-/// Lets attention choose among the variants up to `isa`.
-class IsaScope {
- public:
-  explicit IsaScope(Isa isa) : before_(max_isa()) { set_max_isa(isa); }
-  ~IsaScope() { set_max_isa(before_); }
-
- private:
-  Isa before_;
-};
 
 /// The instruction sets that have a variant of their own for this.
 inline std::vector<Isa> fast_isas(const AttentionShape& shape, Format format) {

@@ -5,18 +5,10 @@
 
 #include "nn_testing.h"
 #include "octavo/numerics/bf16.h"
+#include "tests/isa_scope.h"
 
 namespace octavo {
 namespace {
-
-class IsaScope {
- public:
-  explicit IsaScope(Isa isa) : before_(max_isa()) { set_max_isa(isa); }
-  ~IsaScope() { set_max_isa(before_); }
-
- private:
-  Isa before_;
-};
 
 /// Those that compute differently and that this machine has.
 std::vector<Isa> isas() {

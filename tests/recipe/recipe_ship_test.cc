@@ -64,7 +64,7 @@ TEST(ShippedRecipes, SayWhatTheyAreAndRoundTrip) {
 
 TEST(ShippedRecipes, WhatTheEngineRuns) {
   for (const char* name : {"fp32", "bf16", "fp8-amax", "fp8-amax-fnuz", "fp8-cscale", "fp8-delayed",
-                           "fp8-mse", "fp8-amax-fp16", "fp8-row", "fp8-row-hp-wgrad"})
+                           "fp8-mse", "fp8-amax-fp16", "fp8-row", "fp8-row-hp-wgrad", "munit", "munit-bf16"})
     EXPECT_THAT(unsupported(load_recipe(name)), IsEmpty()) << name;
   EXPECT_THAT(unsupported(parse_recipe("loss.scale = 'dynamic'", "dynamic.toml")), IsEmpty());
   for (const char* factor : {"1000", "4294967296"})
