@@ -9,7 +9,7 @@
 namespace octavo {
 namespace {
 
-constexpr int kLongestChain = 6;
+constexpr int kLongestChain = 8;
 struct RoleRow {
   std::string_view path;
   bool group;
@@ -53,7 +53,11 @@ constexpr RoleRow kRoles[kRoleCount] = {
     {"attention.p", false, 3, {Role::gemm_output, Role::attention, Role::attention_p}},
     {"store", true, 1, {Role::store}},
     {"store.master", false, 2, {Role::store, Role::store_master}},
-    {"store.weight", false, 3, {Role::store, Role::store_master, Role::store_weight}},
+    {"store.weight",
+     false,
+     6,
+     {Role::gemm, Role::gemm_weight, Role::gemm_fprop, Role::gemm_fprop_weight, Role::store,
+      Role::store_weight}},
     {"store.moment1", false, 2, {Role::store, Role::store_moment1}},
     {"store.moment2", false, 2, {Role::store, Role::store_moment2}},
     {"store.weight_grad", false, 2, {Role::store, Role::store_weight_grad}},
@@ -70,8 +74,9 @@ constexpr RoleRow kRoles[kRoleCount] = {
      {Role::store, Role::store_weight_grad, Role::comm, Role::comm_weight_grad}},
     {"comm.weight",
      false,
-     5,
-     {Role::store, Role::store_master, Role::store_weight, Role::comm, Role::comm_weight}},
+     8,
+     {Role::gemm, Role::gemm_weight, Role::gemm_fprop, Role::gemm_fprop_weight, Role::store,
+      Role::store_weight, Role::comm, Role::comm_weight}},
     {"comm.activation", false, 3, {Role::gemm_output, Role::comm, Role::comm_activation}},
     {"comm.activation_grad", false, 3, {Role::gemm_output, Role::comm, Role::comm_activation_grad}},
 };

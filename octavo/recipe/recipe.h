@@ -57,9 +57,10 @@ std::optional<Role> find_role(std::string_view path);
 /// The paths a role is resolved from, weakest first, itself last:
 ///   gemm.fprop.input   gemm, gemm.input, gemm.fprop, gemm.fprop.input     (the pass wins over the tensor)
 ///   attention.q        gemm.output, attention, attention.q
-///   store.weight       store, store.master, store.weight
+///   store.weight       gemm, gemm.weight, gemm.fprop, gemm.fprop.weight, store, store.weight
 ///   store.activation   gemm, gemm.input, gemm.wgrad, gemm.wgrad.input, store, store.activation
 ///   comm.weight_grad   store, store.weight_grad, comm, comm.weight_grad   (comm.* default to what is stored)
+///   comm.weight        those of store.weight, comm, comm.weight
 std::span<const Role> role_chain(Role role);
 /// True for paths that only pass defaults on: gemm, its tensors and passes, attention, store, comm.
 bool is_group(Role role);
@@ -102,19 +103,16 @@ struct LossSpec {
   friend bool operator==(const LossSpec&, const LossSpec&) = default;
 };
 
-enum class ReduceSum { fp32, fp8_chain, fp8_tree };           ///< where partial sums of gradients are rounded
-enum class GradientDivision { pre, post, automatic, rsqrt };  ///< when the mean's 1/N is applied
-enum class SharedScale { min, max_amax };                     ///< how ranks agree on one scale
+/// Where partial sums of gradients are rounded: nowhere, or to the format that travels after each rank
+/// (chain) or pair of ranks (tree).
+enum class ReduceSum { fp32, fp8_chain, fp8_tree };
+/// When the 1/N of the mean over N ranks is applied: before the gradients become codes, to their sum, or half
+/// of it (as a factor) at each end.
+enum class GradientDivision { pre, post, rsqrt };
 struct ReduceSpec {
   ReduceSum sum = ReduceSum::fp32;
   GradientDivision gradient = GradientDivision::post;
-  SharedScale shared_scale = SharedScale::min;
   friend bool operator==(const ReduceSpec&, const ReduceSpec&) = default;
-};
-
-struct OptimizerSpec {
-  bool stochastic_update = false;  ///< the master weight is rounded stochastically when it is stored
-  friend bool operator==(const OptimizerSpec&, const OptimizerSpec&) = default;
 };
 
 /// What one linear layer needs to know, asked for once at construction.
@@ -136,7 +134,6 @@ class Recipe {
   LayerRules layers;
   LossSpec loss;
   ReduceSpec reduce;
-  OptimizerSpec optimizer;
   Accumulate accumulate = Accumulate::fp32;  ///< gemm.accumulate
   SumsOf sums = SumsOf::values;              ///< gemm.accumulate.sums: fp16 only
 

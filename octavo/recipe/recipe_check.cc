@@ -18,6 +18,7 @@ class Checker {
     for (int i = 0; i < kRoleCount; ++i) check_written(static_cast<Role>(i));
     for (int i = 0; i < kRoleCount; ++i)
       if (!is_group(static_cast<Role>(i))) check_resolved(static_cast<Role>(i));
+    check_reduce();
     return std::move(problems_);
   }
 
@@ -123,6 +124,19 @@ class Checker {
       add(role, fmt::format("'{}.overflow' must be saturate with mse scaling, which cuts the largest values "
                             "where that pays",
                             path));
+  }
+
+  void check_reduce() {
+    const RoleSpec& wire = recipe_.role(Role::comm_weight_grad);
+    if (recipe_.reduce.gradient != GradientDivision::post && wire.scaling.kind == ScalingKind::automatic)
+      problems_.push_back(
+          {std::nullopt, fmt::format("'reduce.gradient' is {}, but the scaling of comm.weight_grad is auto, "
+                                     "whose factor takes its place",
+                                     word(recipe_.reduce.gradient))});
+    if (recipe_.reduce.sum != ReduceSum::fp32 && bytes(wire.format) != 1)
+      problems_.push_back({std::nullopt, fmt::format("'reduce.sum' is {}, but comm.weight_grad is {}, not an "
+                                                     "8-bit format",
+                                                     word(recipe_.reduce.sum), to_string(wire.format))});
   }
 
   const Recipe& recipe_;

@@ -22,8 +22,9 @@ inline constexpr size_t kLargestRecipe = 1 << 20;
 Recipe parse_recipe(std::string_view text, const std::string& origin, std::optional<int> value = {});
 
 /// A shipped recipe by name or NAME:VALUE ("fp8-cscale:5"), or a file when `name_or_path` ends in ".toml" or
-/// contains a slash.
-Recipe load_recipe(const std::string& name_or_path);
+/// contains a slash. `changes` are "path.key=value" over what the file says ("store.moment2.format=e4m3");
+/// the value is TOML, or a bare word taken as a string. A changed recipe is called "NAME, changed".
+Recipe load_recipe(const std::string& name_or_path, const std::vector<std::string>& changes = {});
 
 /// The shipped recipes, sorted.
 std::vector<std::string> recipe_names();

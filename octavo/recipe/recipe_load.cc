@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <toml++/toml.h>
+
 #include <charconv>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "octavo/base/error.h"
@@ -25,6 +28,52 @@ int parameter_value(const std::string& text, size_t from) {
   return value;
 }
 
+/// The tables of `from` into those of `into`; its values replace what is there.
+void merge(toml::table& into, const toml::table& from) {
+  for (const auto& [key, node] : from) {
+    toml::table* const there = into[key].as_table();
+    if (there && node.is_table())
+      merge(*there, *node.as_table());
+    else
+      into.insert_or_assign(key, node);
+  }
+}
+
+std::string changed(std::string_view text, const std::string& origin, const std::vector<std::string>& changes,
+                    std::string name) {
+  toml::table root;
+  try {
+    root = toml::parse(text, origin);
+  } catch (const toml::parse_error&) {
+    return std::string(text);  // the reader says what is wrong
+  }
+  for (const std::string& change : changes) {
+    const size_t equals = change.find('=');
+    if (equals == std::string::npos || equals == 0)
+      fail_usage("'" + change +
+                 "' does not change a recipe: expected path.key=value, for instance "
+                 "store.moment2.format=e4m3");
+    const auto parse = [&](const std::string& value) {
+      merge(root, toml::parse(change.substr(0, equals) + " = " + value));
+    };
+    try {
+      parse(change.substr(equals + 1));
+    } catch (const toml::parse_error&) {
+      try {
+        std::ostringstream word;
+        word << toml::value<std::string>(change.substr(equals + 1));
+        parse(word.str());
+      } catch (const toml::parse_error& error) {
+        fail_usage("'" + change + "' does not change a recipe: " + std::string(error.description()));
+      }
+    }
+  }
+  root.insert_or_assign("name", name + ", changed");
+  std::ostringstream out;
+  out << root;
+  return out.str();
+}
+
 }  // namespace
 
 std::vector<std::string> recipe_names() {
@@ -39,7 +88,12 @@ std::string recipe_text(const std::string& name) {
   fail_usage("unknown recipe '" + name + "'" + did_you_mean(name, recipe_names()));
 }
 
-Recipe load_recipe(const std::string& name_or_path) {
+Recipe load_recipe(const std::string& name_or_path, const std::vector<std::string>& changes) {
+  if (!changes.empty()) {
+    const Recipe plain = load_recipe(name_or_path);
+    return parse_recipe(changed(to_toml(plain), name_or_path, changes, plain.name),
+                        name_or_path + " with its changes");
+  }
   const bool is_path = name_or_path.ends_with(".toml") || name_or_path.find('/') != std::string::npos;
   if (!is_path) {
     const size_t colon = name_or_path.find(':');

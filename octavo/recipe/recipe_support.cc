@@ -35,8 +35,7 @@ void check_operand(Role role, const RoleSpec& spec, Reasons& reasons) {
     case ScalingKind::mse:
     case ScalingKind::static_:  // the model decides whether it fits
       break;
-    case ScalingKind::automatic:
-      reasons.push_back(fmt::format("{}: {} scaling is not implemented yet", path, word(spec.scaling.kind)));
+    case ScalingKind::automatic:  // refused where recipes are read: gradients only
       break;
   }
   if (spec.scaling.amax_group != AmaxGroup::rank)
@@ -51,6 +50,40 @@ void expect(const Recipe& recipe, Role role, Format only, Reasons& reasons) {
   if (spec.format == only) return;
   reasons.push_back(fmt::format("{}: {} is not implemented yet, only {}", role_path(role),
                                 to_string(spec.format), to_string(only)));
+}
+
+/// State that is kept, or gradients that travel: any format, one scale a tensor.
+void check_state(Role role, const RoleSpec& spec, Reasons& reasons) {
+  const std::string_view path = role_path(role);
+  if (spec.granularity.kind != Granularity::tensor)
+    reasons.push_back(fmt::format("{}: scales per {} are not implemented yet, only per tensor", path,
+                                  to_string(spec.granularity)));
+  switch (spec.scaling.kind) {
+    case ScalingKind::none:
+    case ScalingKind::constant:
+    case ScalingKind::current:
+    case ScalingKind::automatic:
+      break;
+    case ScalingKind::static_:
+    case ScalingKind::delayed:
+    case ScalingKind::mse:
+      reasons.push_back(fmt::format("{}: {} scaling of state is not implemented, only none, constant, {}",
+                                    path, word(spec.scaling.kind),
+                                    role == Role::store_weight_grad || role == Role::comm_weight_grad
+                                        ? "current and auto"
+                                        : "and current"));
+      break;
+  }
+}
+
+/// Weights lie on every rank as they are computed with, beside masters on one of them, or as masters.
+void check_weights(const Recipe& recipe, Reasons& reasons) {
+  const RoleSpec &weight = recipe.role(Role::store_weight), &master = recipe.role(Role::store_master);
+  if (weight != recipe.role(Role::gemm_fprop_weight) && weight != master)
+    reasons.push_back(
+        "store.weight: what every rank keeps is either what gemm.fprop.weight reads or store.master itself");
+  if (recipe.role(Role::comm_weight) != weight)
+    reasons.push_back("comm.weight: weights travel as store.weight keeps them");
 }
 
 }  // namespace
@@ -72,9 +105,10 @@ std::vector<std::string> unsupported(const Recipe& recipe) {
   for (const Role role : {Role::attention_q, Role::attention_k, Role::attention_v, Role::attention_p,
                           Role::store_kv_cache, Role::comm_activation, Role::comm_activation_grad})
     expect(recipe, role, recipe.wide(), reasons);
-  for (const Role role : {Role::store_master, Role::store_weight, Role::store_moment1, Role::store_moment2,
-                          Role::store_weight_grad, Role::comm_weight_grad, Role::comm_weight})
-    expect(recipe, role, Format::fp32, reasons);
+  for (const Role role : {Role::store_master, Role::store_moment1, Role::store_moment2,
+                          Role::store_weight_grad, Role::comm_weight_grad})
+    check_state(role, recipe.role(role), reasons);
+  check_weights(recipe, reasons);
   if (recipe.role(Role::store_activation).format != recipe.role(Role::gemm_wgrad_input).format)
     reasons.push_back(
         "store.activation: what is kept for backward is what gemm.wgrad.input reads, no other format yet");
@@ -85,11 +119,6 @@ std::vector<std::string> unsupported(const Recipe& recipe) {
         fmt::format("loss.scale: {} is no power of two from 2^-30 to 2^30, which gradients "
                     "can be divided by exactly",
                     loss_word(recipe.loss)));
-  if (recipe.reduce.sum != ReduceSum::fp32)
-    reasons.push_back(
-        fmt::format("reduce.sum: {} is not implemented yet, only fp32", word(recipe.reduce.sum)));
-  if (recipe.optimizer.stochastic_update)
-    reasons.push_back("optimizer.stochastic_update: not implemented yet");
   return reasons;
 }
 

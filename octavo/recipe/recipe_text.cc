@@ -98,12 +98,9 @@ std::string to_toml(const Recipe& recipe) {
   }
   if (recipe.loss != defaults.loss) out += fmt::format("\n[loss]\nscale = \"{}\"\n", loss_word(recipe.loss));
   if (recipe.reduce != defaults.reduce) {
-    out +=
-        fmt::format("\n[reduce]\nsum = \"{}\"\ngradient = \"{}\"\nshared_scale = \"{}\"\n",
-                    word(recipe.reduce.sum), word(recipe.reduce.gradient), word(recipe.reduce.shared_scale));
+    out += fmt::format("\n[reduce]\nsum = \"{}\"\ngradient = \"{}\"\n", word(recipe.reduce.sum),
+                       word(recipe.reduce.gradient));
   }
-  if (recipe.optimizer != defaults.optimizer)
-    out += fmt::format("\n[optimizer]\nstochastic_update = {}\n", recipe.optimizer.stochastic_update);
   return out;
 }
 
@@ -129,10 +126,8 @@ std::string describe(const Recipe& recipe) {
   if (recipe.layers.first_blocks_high > 0 || recipe.layers.last_blocks_high > 0)
     out += fmt::format("  and the first {} and the last {} blocks\n", recipe.layers.first_blocks_high,
                        recipe.layers.last_blocks_high);
-  out += fmt::format(
-      "  loss scale: {}\n  gradient sum: {}, mean taken: {}, shared scale: {}\n  stochastic update: {}\n",
-      loss_word(recipe.loss), word(recipe.reduce.sum), word(recipe.reduce.gradient),
-      word(recipe.reduce.shared_scale), recipe.optimizer.stochastic_update ? "yes" : "no");
+  out += fmt::format("  loss scale: {}\n  gradients of several ranks: sum {}, mean taken {}\n",
+                     loss_word(recipe.loss), word(recipe.reduce.sum), word(recipe.reduce.gradient));
   const auto section = [&](std::string_view title, const std::vector<std::string>& lines) {
     if (lines.empty()) return;
     out += fmt::format("\n  {}:\n", title);

@@ -139,12 +139,7 @@ class RecipeReader {
     if (auto reduce = top.table("reduce")) {
       recipe_.reduce.sum = reduce->word<ReduceSum>("sum").value_or(ReduceSum::fp32);
       recipe_.reduce.gradient = reduce->word<GradientDivision>("gradient").value_or(GradientDivision::post);
-      recipe_.reduce.shared_scale = reduce->word<SharedScale>("shared_scale").value_or(SharedScale::min);
       reduce->finish();
-    }
-    if (auto optimizer = top.table("optimizer")) {
-      recipe_.optimizer.stochastic_update = optimizer->boolean("stochastic_update").value_or(false);
-      optimizer->finish();
     }
   }
 

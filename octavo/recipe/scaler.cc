@@ -12,6 +12,11 @@
 #include "octavo/recipe/words.h"
 
 namespace octavo {
+namespace {
+
+constexpr float kNothing = -1;  ///< in a journal: an amax that was not finite; every other one is larger
+
+}  // namespace
 
 std::optional<float> scale_from_amax(const RoleSpec& spec, float amax) {
   if (spec.scaling.pow2) {
@@ -31,54 +36,64 @@ Scaler::Slot Scaler::add(const std::string& name, const RoleSpec& spec) {
       fail_usage(fmt::format("the scale of '{}' is asked for twice with different rules", name));
     return found->second;
   }
-  const bool finer = spec.granularity.kind != Granularity::tensor;
-  if (spec.scaling.kind == ScalingKind::automatic || (spec.scaling.kind == ScalingKind::mse && finer))
-    fail_unsupported(fmt::format("{} scaling per {}, asked for by '{}', is not implemented yet",
-                                 word(spec.scaling.kind), to_string(spec.granularity), name));
+  const ScalingKind kind = spec.scaling.kind;
+  if (spec.granularity.kind != Granularity::tensor &&
+      (kind == ScalingKind::automatic || kind == ScalingKind::mse))
+    fail_unsupported(fmt::format("{} scaling per {}, asked for by '{}', is not implemented yet", word(kind),
+                                 to_string(spec.granularity), name));
+  Memory memory;
+  if (kind == ScalingKind::delayed) {
+    if (spec.scaling.window < 1)
+      fail_usage(fmt::format("the amax window of '{}' is {}", name, spec.scaling.window));
+    memory.ring.resize(static_cast<size_t>(spec.scaling.window));
+  }
   Entry e;
   e.name = name;
   e.spec = spec;
-  if (spec.scaling.kind == ScalingKind::delayed) {
-    if (spec.scaling.window < 1)
-      fail_usage(fmt::format("the amax window of '{}' is {}", name, spec.scaling.window));
-    e.ring.resize(static_cast<size_t>(spec.scaling.window));
-  }
   slots_.push_back(std::move(e));
+  memories_.push_back(std::move(memory));
   const Slot slot = static_cast<Slot>(slots_.size()) - 1;
   by_name_.emplace(name, slot);
   return slot;
 }
 
 bool Scaler::needs_amax(Slot slot) const {
-  const Entry& e = slots_[static_cast<size_t>(slot)];
-  return e.spec.scaling.kind == ScalingKind::current ||
-         (e.spec.scaling.kind == ScalingKind::delayed && e.filled == 0);
+  switch (spec(slot).scaling.kind) {
+    case ScalingKind::current:
+    case ScalingKind::automatic:
+      return true;
+    case ScalingKind::delayed:
+      return memory(slot).filled == 0;
+    default:
+      return false;
+  }
 }
 
 float Scaler::scale_for(Slot slot, float amax) {
   Entry& e = entry(slot);
+  Memory& m = memory(slot);
   std::optional<float> scale;
   switch (e.spec.scaling.kind) {
     case ScalingKind::constant:
       scale = scale_from_bias(e.spec.scaling.exponent);
       break;
     case ScalingKind::current:
+    case ScalingKind::automatic:
       e.last_amax = amax;
       if (!std::isfinite(amax)) ++e.nonfinite;
-      scale = scale_from_amax(e.spec, amax);
+      scale = scale_from_amax(e.spec, amax / m.mu);
       break;
     case ScalingKind::delayed:
       // A non-finite amax of a first use is counted by the observe() that follows.
-      scale = scale_from_amax(e.spec, e.filled > 0 ? delayed_amax(e) : amax);
+      scale = scale_from_amax(e.spec, m.filled > 0 ? delayed_amax(slot) : amax);
       break;
     case ScalingKind::none:
     case ScalingKind::static_:
-    case ScalingKind::automatic:
     case ScalingKind::mse:
       scale = 1.0f;
       break;
   }
-  if (scale) e.last_scale = *scale;
+  if (scale) m.last_scale = *scale;
   return last_scale(slot);
 }
 
@@ -87,7 +102,7 @@ float Scaler::scale_for(Slot slot, const MagnitudeHistogram& histogram) {
   e.last_amax = histogram.amax;
   if (!std::isfinite(histogram.amax)) ++e.nonfinite;
   if (const std::optional<int> bias = mse_bias(histogram, e.spec.format))
-    e.last_scale = scale_from_bias(*bias);
+    memory(slot).last_scale = scale_from_bias(*bias);
   return last_scale(slot);
 }
 
@@ -108,16 +123,35 @@ void Scaler::row_scales(Slot slot, std::span<float> amaxes) {
 
 void Scaler::observe(Slot slot, float amax) {
   Entry& e = entry(slot);
+  Memory& m = memory(slot);
   e.last_amax = amax;
   if (!std::isfinite(amax)) {
     ++e.nonfinite;
-  } else if (!e.ring.empty()) {
-    enter(e, amax);
+    amax = kNothing;
+  } else if (!m.ring.empty()) {
+    enter(m, amax);
   }
+  if (journaling_) journal_.push_back({slot, amax});
+}
+
+void Scaler::replay(std::span<const Observation> journal) {
+  for (const auto& [slot, amax] : journal)
+    if (Memory& m = memory(slot); amax != kNothing && !m.ring.empty()) enter(m, amax);
+}
+
+void Scaler::adapt(Slot slot, double saturated) {
+  const ScalingSpec& rule = spec(slot).scaling;
+  float& mu = memory(slot).mu;
+  const bool factor = rule.reading == Reading::factor;
+  if (saturated > rule.threshold)
+    mu = factor ? mu / 2 : 0.5f;
+  else
+    mu = static_cast<float>(mu * std::exp2((factor ? 1.0 : 2.0) / rule.growth_steps));
+  mu = std::clamp(mu, 0x1p-60f, factor ? 0x1p20f : 2.0f);
 }
 
 float Scaler::last_scale(Slot slot) const {
-  const float scale = slots_[static_cast<size_t>(slot)].last_scale;
+  const float scale = memory(slot).last_scale;
   return scale == 0 ? 1.0f : scale;
 }
 
@@ -133,12 +167,15 @@ void Scaler::clear_nonfinite() {
 
 std::vector<NamedState> Scaler::state() const {
   std::vector<NamedState> out;
-  for (const Entry& e : slots_) {
+  for (Slot slot = 0; slot < size(); ++slot) {
+    const Entry& e = slots_[static_cast<size_t>(slot)];
+    const Memory& m = memory(slot);
     if (!has_memory(e)) continue;
-    NamedState item{e.name, {e.last_scale}};
-    const int32_t window = static_cast<int32_t>(e.ring.size());
-    for (int32_t i = 0; i < e.filled; ++i)
-      item.values.push_back(e.ring[static_cast<size_t>((e.next - e.filled + i + window) % window)]);
+    NamedState item{e.name, {m.last_scale}};
+    if (e.spec.scaling.kind == ScalingKind::automatic) item.values.push_back(m.mu);
+    const int32_t window = static_cast<int32_t>(m.ring.size());
+    for (int32_t i = 0; i < m.filled; ++i)
+      item.values.push_back(m.ring[static_cast<size_t>((m.next - m.filled + i + window) % window)]);
     out.push_back(std::move(item));
   }
   return out;
@@ -153,10 +190,14 @@ void Scaler::restore(const std::vector<NamedState>& state) {
                             item.name));
     if (!given.emplace(item.name, &item).second)
       fail_data(fmt::format("the saved scaling state holds '{}' twice", item.name));
-    const size_t window = slots_[static_cast<size_t>(slot->second)].ring.size();
-    if (item.values.empty() || item.values.size() > window + 1)
-      fail_data(fmt::format("the saved scaling state of '{}' has {} values, but 1 to {} are expected",
-                            item.name, item.values.size(), window + 1));
+    const bool has_mu = spec(slot->second).scaling.kind == ScalingKind::automatic;
+    const size_t least = has_mu ? 2 : 1, most = least + memory(slot->second).ring.size();
+    if (item.values.size() < least || item.values.size() > most)
+      fail_data(fmt::format("the saved scaling state of '{}' has {} values, but {} to {} are expected",
+                            item.name, item.values.size(), least, most));
+    if (has_mu && !(item.values[1] > 0))
+      fail_data(fmt::format("the saved scaling state of '{}' has the factor {}, which is not positive",
+                            item.name, item.values[1]));
     for (const float value : item.values)
       if (!std::isfinite(value) || value < 0)
         fail_data(fmt::format("the saved scaling state of '{}' holds {}, which is no scale or amax",
@@ -167,32 +208,45 @@ void Scaler::restore(const std::vector<NamedState>& state) {
       fail_data(fmt::format("the saved scaling state has no entry for '{}'", e.name));
   // Only now, so that a bad state changes nothing.
   for (const auto& [item_name, item] : given) {
-    Entry& e = entry(by_name_.at(std::string(item_name)));
-    e.last_scale = item->values[0];
-    e.filled = e.next = 0;
-    for (size_t i = 1; i < item->values.size(); ++i) enter(e, item->values[i]);
+    const Slot slot = by_name_.at(std::string(item_name));
+    Memory& m = memory(slot);
+    m.last_scale = item->values[0];
+    m.filled = m.next = 0;
+    if (spec(slot).scaling.kind == ScalingKind::automatic) {
+      m.mu = item->values[1];
+      continue;
+    }
+    for (size_t i = 1; i < item->values.size(); ++i) enter(m, item->values[i]);
   }
 }
 
 bool Scaler::has_memory(const Entry& e) {
-  const ScalingKind kind = e.spec.scaling.kind;
-  return e.spec.granularity.kind == Granularity::tensor &&
-         (kind == ScalingKind::current || kind == ScalingKind::delayed || kind == ScalingKind::mse);
-}
-
-float Scaler::delayed_amax(const Entry& e) {
-  if (e.spec.scaling.statistic == Statistic::latest) {
-    const size_t window = e.ring.size();
-    return e.ring[(static_cast<size_t>(e.next) + window - 1) % window];
+  if (e.spec.granularity.kind != Granularity::tensor) return false;
+  switch (e.spec.scaling.kind) {
+    case ScalingKind::current:
+    case ScalingKind::delayed:
+    case ScalingKind::automatic:
+    case ScalingKind::mse:
+      return true;
+    default:
+      return false;
   }
-  return *std::max_element(e.ring.begin(), e.ring.begin() + e.filled);
 }
 
-void Scaler::enter(Entry& e, float amax) {
-  const int32_t window = static_cast<int32_t>(e.ring.size());
-  e.ring[static_cast<size_t>(e.next)] = amax;
-  e.next = (e.next + 1) % window;
-  e.filled = std::min(e.filled + 1, window);
+float Scaler::delayed_amax(Slot slot) const {
+  const Memory& m = memory(slot);
+  if (spec(slot).scaling.statistic == Statistic::latest) {
+    const size_t window = m.ring.size();
+    return m.ring[(static_cast<size_t>(m.next) + window - 1) % window];
+  }
+  return *std::max_element(m.ring.begin(), m.ring.begin() + m.filled);
+}
+
+void Scaler::enter(Memory& m, float amax) {
+  const int32_t window = static_cast<int32_t>(m.ring.size());
+  m.ring[static_cast<size_t>(m.next)] = amax;
+  m.next = (m.next + 1) % window;
+  m.filled = std::min(m.filled + 1, window);
 }
 
 }  // namespace octavo

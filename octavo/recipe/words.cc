@@ -29,11 +29,8 @@ constexpr Word<Accumulate> kAccumulates[] = {
 constexpr Word<SumsOf> kSumsOf[] = {{"values", SumsOf::values}, {"codes", SumsOf::codes}};
 constexpr Word<ReduceSum> kSums[] = {
     {"fp32", ReduceSum::fp32}, {"fp8-chain", ReduceSum::fp8_chain}, {"fp8-tree", ReduceSum::fp8_tree}};
-constexpr Word<GradientDivision> kDivisions[] = {{"pre", GradientDivision::pre},
-                                                 {"post", GradientDivision::post},
-                                                 {"auto", GradientDivision::automatic},
-                                                 {"rsqrt", GradientDivision::rsqrt}};
-constexpr Word<SharedScale> kShared[] = {{"min", SharedScale::min}, {"max-amax", SharedScale::max_amax}};
+constexpr Word<GradientDivision> kDivisions[] = {
+    {"pre", GradientDivision::pre}, {"post", GradientDivision::post}, {"rsqrt", GradientDivision::rsqrt}};
 
 }  // namespace
 
@@ -84,10 +81,6 @@ std::span<const Word<ReduceSum>> words<ReduceSum>() {
 template <>
 std::span<const Word<GradientDivision>> words<GradientDivision>() {
   return kDivisions;
-}
-template <>
-std::span<const Word<SharedScale>> words<SharedScale>() {
-  return kShared;
 }
 
 std::string to_string(const GranularitySpec& granularity) {

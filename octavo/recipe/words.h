@@ -40,8 +40,6 @@ template <>
 std::span<const Word<ReduceSum>> words<ReduceSum>();
 template <>
 std::span<const Word<GradientDivision>> words<GradientDivision>();
-template <>
-std::span<const Word<SharedScale>> words<SharedScale>();
 
 template <class E>
 std::string_view word(E value) {

@@ -45,8 +45,6 @@ TEST(RecipeErrors, UnknownKeysNameTheNearest) {
            {"[loss]\nscael = 'none'\n", "my.toml:2: unknown key 'loss.scael' (did you mean 'scale'?)"},
            {"[reduce]\ngradients = 'pre'\n",
             "my.toml:2: unknown key 'reduce.gradients' (did you mean 'gradient'?)"},
-           {"[optimizer]\nstochastic = true\n",
-            "my.toml:2: unknown key 'optimizer.stochastic' (did you mean 'stochastic_update'?)"},
            {"[gemm.output]\nrounding = 'nearest'\n", "my.toml:2: unknown key 'gemm.output.rounding'"},
            {"[gemm.accumulate]\nscaling.kind = 'none'\n", "my.toml:2: unknown key 'gemm.accumulate.scaling'"},
        })
@@ -97,8 +95,9 @@ TEST(RecipeErrors, UnknownWords) {
             "my.toml:1: 'loss.scale' is 'static:2x', but the factor must be a positive"},
            {"reduce.sum = 'fp8'", "my.toml:1: 'reduce.sum' cannot be 'fp8'"},
            {"reduce.gradient = 'mean'", "my.toml:1: 'reduce.gradient' cannot be 'mean'"},
-           {"reduce.shared_scale = 'maxamax'",
-            "my.toml:1: 'reduce.shared_scale' cannot be 'maxamax' (did you mean 'max-amax'?)"},
+           {"reduce.sum = 'fp8-tree'", "my.toml: 'reduce.sum' is fp8-tree, but comm.weight_grad is fp32"},
+           {"[reduce]\ngradient = 'pre'\n[store.weight_grad]\nformat = 'e4m3'\nscaling.kind = 'auto'\n",
+            "my.toml: 'reduce.gradient' is pre, but the scaling of comm.weight_grad is auto"},
        })
     EXPECT_THAT(message_of(c.text), StartsWith(c.message)) << c.text;
 }
@@ -132,8 +131,6 @@ TEST(RecipeErrors, WrongTypes) {
             "my.toml:1: 'layers.first_blocks_high' must not be negative, but is -1"},
            {"layers.last_blocks_high = 2020-01-01",
             "my.toml:1: 'layers.last_blocks_high' must be an integer, but is a date or time"},
-           {"optimizer.stochastic_update = []",
-            "my.toml:1: 'optimizer.stochastic_update' must be true or false, but is a list"},
        })
     EXPECT_THAT(message_of(c.text), StartsWith(c.message)) << c.text;
 }
@@ -214,8 +211,15 @@ TEST(Unsupported, NamesEachReasonOnce) {
                                      "gradients can be divided by exactly"));
   EXPECT_THAT(reasons("gemm.accumulate.format = 'hopper13'"),
               ::testing::ElementsAre("gemm.accumulate: hopper13 is not implemented yet, only fp32 and fp16"));
-  EXPECT_THAT(reasons("store.moment1.format = 'bf16'"),
-              ::testing::ElementsAre("store.moment1: bf16 is not implemented yet, only fp32"));
+  EXPECT_THAT(reasons("store.moment1.format = 'bf16'"), IsEmpty());
+  EXPECT_THAT(reasons("store.moment2 = { format = 'e4m3', scaling = { kind = 'delayed' } }"),
+              ::testing::ElementsAre("store.moment2: delayed scaling of state is not implemented, only none, "
+                                     "constant, and current"));
+  EXPECT_THAT(reasons("store.weight.format = 'fp16'"),
+              ::testing::ElementsAre("store.weight: what every rank keeps is either what gemm.fprop.weight "
+                                     "reads or store.master itself"));
+  EXPECT_THAT(reasons("comm.weight.format = 'fp32'"),
+              ::testing::ElementsAre("comm.weight: weights travel as store.weight keeps them"));
   EXPECT_THAT(reasons("gemm.input.format = 'fp32'"),
               ::testing::Contains(
                   "gemm.fprop.input and gemm.fprop.weight: a GEMM multiplies fp32 with fp32 only, not "

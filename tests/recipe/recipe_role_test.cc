@@ -94,15 +94,17 @@ TEST(Roles, DefaultsFollowTheirSource) {
   EXPECT_EQ(wide.role(Role::gemm_fprop_input).format, Format::bf16);
 
   const Recipe state = parse("store.master.format = 'bf16'\nstore.weight_grad.format = 'bf16'");
-  EXPECT_EQ(state.role(Role::store_weight).format, Format::bf16);
-  EXPECT_EQ(state.role(Role::comm_weight).format, Format::bf16);
   EXPECT_EQ(state.role(Role::comm_weight_grad).format, Format::bf16);
   EXPECT_EQ(state.role(Role::store_moment1).format, Format::fp32);
 
   const Recipe comm = parse("comm.format = 'bf16'");
   for (const Role role : {Role::comm_weight, Role::comm_weight_grad, Role::comm_activation})
     EXPECT_EQ(comm.role(role).format, Format::bf16) << role_path(role);
-  EXPECT_EQ(comm.role(Role::store_weight).format, Format::fp32);
+
+  const Recipe fp8 = parse("gemm.format = 'e4m3'\ngemm.scaling.kind = 'current'");
+  EXPECT_EQ(fp8.role(Role::store_weight), fp8.role(Role::gemm_fprop_weight));
+  EXPECT_EQ(fp8.role(Role::comm_weight), fp8.role(Role::gemm_fprop_weight));
+  EXPECT_EQ(fp8.role(Role::store_master).format, Format::fp32);
 }
 
 TEST(Layers, Globs) {

@@ -9,6 +9,7 @@
 #include <deque>
 #include <limits>
 
+#include "error_of.h"
 #include "octavo/base/error.h"
 #include "octavo/numerics/scale.h"
 
@@ -132,7 +133,9 @@ TEST(Slots, AreSharedByNameAndRule) {
   EXPECT_THROW(scaler.add("a", delayed(5)), Error);
   RoleSpec rows = spec_of(Format::e4m3, ScalingKind::mse);
   rows.granularity.kind = Granularity::row;
-  for (const RoleSpec& spec : {spec_of(Format::e4m3, ScalingKind::automatic), rows}) {
+  RoleSpec automatic_rows = rows;
+  automatic_rows.scaling.kind = ScalingKind::automatic;
+  for (const RoleSpec& spec : {automatic_rows, rows}) {
     try {
       scaler.add("c", spec);
       FAIL();
@@ -141,6 +144,82 @@ TEST(Slots, AreSharedByNameAndRule) {
     }
   }
   EXPECT_EQ(scaler.size(), 2);
+}
+
+TEST(AutoScaling, BothReadingsOfThePaper) {
+  RoleSpec spec = spec_of(Format::e4m3, ScalingKind::automatic);
+  spec.scaling.growth_steps = 10;
+  spec.scaling.threshold = 1e-3;
+  RoleSpec absolute = spec;
+  absolute.scaling.reading = Reading::absolute;
+  Scaler scaler;
+  const auto factor_slot = scaler.add("factor", spec), absolute_slot = scaler.add("absolute", absolute);
+  for (const auto slot : {factor_slot, absolute_slot}) {
+    EXPECT_TRUE(scaler.needs_amax(slot));
+    EXPECT_EQ(scaler.mu(slot), 1);
+    EXPECT_EQ(scaler.scale_for(slot, 448.0f), 1);
+    scaler.adapt(slot, 2e-3);
+    EXPECT_EQ(scaler.mu(slot), 0.5f);
+    EXPECT_EQ(scaler.scale_for(slot, 448.0f), 2) << "half of the codes' range is left free";
+    scaler.adapt(slot, 2e-3);
+  }
+  EXPECT_EQ(scaler.mu(factor_slot), 0.25f);
+  EXPECT_EQ(scaler.mu(absolute_slot), 0.5f);
+  for (int i = 0; i < 10; ++i)
+    for (const auto slot : {factor_slot, absolute_slot})
+      scaler.adapt(slot, 1e-3);  // at the threshold: not above
+  EXPECT_NEAR(scaler.mu(factor_slot), 0.5, 1e-6) << "doubled in growth_steps";
+  EXPECT_NEAR(scaler.mu(absolute_slot), 2, 1e-6) << "from 1/2 to 2 in growth_steps";
+  for (int i = 0; i < 5; ++i)
+    for (const auto slot : {factor_slot, absolute_slot}) scaler.adapt(slot, 0);
+  EXPECT_NEAR(scaler.mu(factor_slot), std::sqrt(0.5), 1e-6);
+  EXPECT_EQ(scaler.mu(absolute_slot), 2);
+  // At 2 the largest values saturate.
+  EXPECT_EQ(scaler.scale_for(absolute_slot, 448.0f), 0.5f);
+
+  Scaler again;
+  again.add("factor", spec);
+  again.add("absolute", absolute);
+  again.restore(scaler.state());
+  for (const auto slot : {factor_slot, absolute_slot}) {
+    EXPECT_EQ(again.mu(slot), scaler.mu(slot));
+    EXPECT_EQ(again.last_scale(slot), scaler.last_scale(slot));
+  }
+  std::vector<NamedState> broken = scaler.state();
+  broken[0].values.pop_back();
+  EXPECT_THAT(error_of([&] { again.restore(broken); }), HasSubstr("1 values, but 2 to 2"));
+  broken[0].values.push_back(0);
+  EXPECT_THAT(error_of([&] { again.restore(broken); }), HasSubstr("the factor 0"));
+}
+
+TEST(Replicas, JoinedJournalsGiveTheSameMemoryInAnyOrder) {
+  // Three replicas observe twice each; one of them sees a NaN.
+  const float seen[3][2] = {{1, 8}, {4, kNan}, {2, 16}};
+  const auto run = [&](Scaler& scaler, int replica) {
+    for (const float amax : seen[replica]) scaler.observe(0, amax);
+    return scaler.take_journal();
+  };
+  std::vector<std::vector<float>> states;
+  for (const std::vector<int>& order : {std::vector{0, 1, 2}, std::vector{2, 0, 1}}) {
+    Scaler scaler;
+    scaler.add("x", delayed(5));
+    scaler.keep_journal();
+    scaler.observe(0, 3);
+    scaler.take_journal();
+    const auto before = scaler.snapshot();
+    std::vector<Scaler::Observation> joined;
+    for (const int replica : order) {
+      scaler.restore(before);
+      const auto journal = run(scaler, replica);
+      if (joined.empty()) joined = journal;
+      for (size_t i = 0; i < joined.size(); ++i) joined[i].amax = std::max(joined[i].amax, journal[i].amax);
+    }
+    scaler.restore(before);
+    scaler.replay(joined);
+    states.push_back(scaler.state()[0].values);
+  }
+  EXPECT_EQ(states[0], states[1]);
+  EXPECT_EQ(states[0], (std::vector<float>{0, 3, 4, 16}));
 }
 
 TEST(RowScales, EachRowByItself) {
