@@ -3,7 +3,7 @@
 
 #include <mutex>
 
-#include "octavo/kernels/rows.h"
+#include "octavo/kernels/stored_rows.h"
 #include "octavo/numerics/float_bits.h"
 
 namespace octavo {
@@ -38,7 +38,8 @@ uint32_t count(const Word* x, int64_t n, Tables& tables) {
 
 }  // namespace
 
-MagnitudeHistogram magnitude_histogram(ConstMatrix x, ThreadPool& pool) {
+MagnitudeHistogram magnitude_histogram(ConstMatrix x, ThreadPool& pool, float x_scale) {
+  const RowReader reader(x, x_scale);
   MagnitudeHistogram out;
   SharedAmax largest;
   std::mutex merging;
@@ -46,12 +47,15 @@ MagnitudeHistogram magnitude_histogram(ConstMatrix x, ThreadPool& pool) {
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, x.cols));
   pool.parallel_for(x.rows, grain, [&](int64_t begin, int64_t end) {
     Tables mine;
+    StretchBuffer buffer;
     uint32_t seen = 0;
-    for (int64_t r = begin; r < end; ++r) {
-      const ConstRow row = row_at(x, r);
-      seen = std::max(seen, row.bf16 ? count(static_cast<const uint16_t*>(row.data), x.cols, mine)
-                                     : count(static_cast<const uint32_t*>(row.data), x.cols, mine));
-    }
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < x.cols; c += reader.most()) {
+        const int64_t cols = std::min(reader.most(), x.cols - c);
+        const ConstRow row = reader.read(r, c, cols, buffer);
+        seen = std::max(seen, row.bf16 ? count(static_cast<const uint16_t*>(row.data), cols, mine)
+                                       : count(static_cast<const uint32_t*>(row.data), cols, mine));
+      }
     largest.raise(seen);
     const std::lock_guard lock(merging);
     for (size_t b = 0; b < out.counts.size(); ++b) out.counts[b] += mine.even[b] + mine.odd[b];

@@ -24,8 +24,8 @@ struct MagnitudeHistogram {
   float amax = 0;  ///< max |x|, NaN if there is one
 };
 
-/// `x` is fp32 or bf16. The same counts for any team. Plain loops in every instruction set: scattered
-/// increments have no vector form that is faster.
-MagnitudeHistogram magnitude_histogram(ConstMatrix x, ThreadPool& pool);
+/// `x` in any format with a sign; value = element * x_scale, which fp32 and bf16 ignore. The same counts for
+/// any team. Plain loops in every instruction set: scattered increments have no vector form that is faster.
+MagnitudeHistogram magnitude_histogram(ConstMatrix x, ThreadPool& pool, float x_scale = 1);
 
 }  // namespace octavo

@@ -3,7 +3,7 @@
 
 #include "octavo/kernels/quantize_stats.h"
 #include "octavo/kernels/registry.h"
-#include "octavo/kernels/rows.h"
+#include "octavo/kernels/stored_rows.h"
 #include "octavo/numerics/decode.h"
 
 namespace octavo {
@@ -19,34 +19,38 @@ constexpr int64_t kStreamElements = int64_t{32} << 20;
 /// A matrix cut into stretches of rows. Dense ones are taken as a single row when nothing changes from row to
 /// row.
 struct Segments {
-  int64_t rows, cols, per_row;
+  int64_t rows, cols, length, per_row;
 
-  Segments(int64_t rows_, int64_t cols_, bool as_one_row) : rows(rows_), cols(cols_) {
+  Segments(int64_t rows_, int64_t cols_, bool as_one_row, int64_t most = kSegment)
+      : rows(rows_), cols(cols_), length(std::min(most, kSegment)) {
     if (as_one_row) {
       cols *= rows;
       rows = 1;
     }
-    per_row = (cols + kSegment - 1) / kSegment;
+    per_row = (cols + length - 1) / length;
   }
 
   /// fn(row, first column, count).
   template <class Fn>
   void for_each(ThreadPool& pool, Fn fn) const {
-    const int64_t grain = per_row > 1 ? 1 : rows_per_grain(cols);
+    const int64_t grain = rows_per_grain(std::min(cols, length));
     pool.parallel_for(rows * per_row, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t first = i % per_row * kSegment;
-        fn(i / per_row, first, std::min(kSegment, cols - first));
+        const int64_t first = i % per_row * length;
+        fn(i / per_row, first, std::min(length, cols - first));
       }
     });
   }
 };
 
-CodeGrid grid_of(Format format, Overflow overflow) {
+}  // namespace
+
+CodeGrid code_grid(Format format, Overflow overflow) {
   const FormatSpec s = spec(format);
-  assert(s.bits == 8 && s.has_sign);
+  assert(s.bits <= 16 && s.has_sign);
   const uint32_t infinity = overflow == Overflow::inf && s.has_inf() ? s.inf_code : s.nan_code;
-  return {.mantissa_bits = s.mantissa_bits,
+  return {.bits = s.bits,
+          .mantissa_bits = s.mantissa_bits,
           .bias = s.bias,
           .max_code = s.max_code,
           .overflow_code = overflow == Overflow::saturate ? s.max_code : infinity,
@@ -56,41 +60,50 @@ CodeGrid grid_of(Format format, Overflow overflow) {
           .limit = 2 * max_finite(format)};
 }
 
-}  // namespace
-
-float amax(ConstMatrix x, ThreadPool& pool) {
+float amax(ConstMatrix x, ThreadPool& pool, float x_scale) {
   const RowKernels& kernels = row_kernels();
   SharedAmax largest;
   Segments(x.rows, x.cols, x.stride == x.cols).for_each(pool, [&](int64_t r, int64_t first, int64_t count) {
-    largest.raise(kernels.amax(row_at(x, r, first), count));
+    largest.raise(kernels.stored_amax(stored_row(x.row(r), x.format, x_scale, first), count));
   });
   return largest.value();
 }
 
-void row_amax(ConstMatrix x, float* out, ThreadPool& pool) {
+void row_amax(ConstMatrix x, float* out, ThreadPool& pool, float x_scale) {
   const RowKernels& kernels = row_kernels();
   pool.parallel_for(x.rows, rows_per_grain(x.cols), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) out[r] = float_from_bits(kernels.amax(row_at(x, r), x.cols));
+    for (int64_t r = begin; r < end; ++r)
+      out[r] = float_from_bits(kernels.stored_amax(stored_row(x.row(r), x.format, x_scale, 0), x.cols));
   });
 }
 
-void column_amax(ConstMatrix x, float* out, ThreadPool& pool) {
+void column_amax(ConstMatrix x, float* out, ThreadPool& pool, float x_scale) {
   const RowKernels& kernels = row_kernels();
+  const RowReader reader(x, x_scale);
   pool.parallel_for(x.cols, 64, [&](int64_t begin, int64_t end) {
     std::fill(out + begin, out + end, 0.0f);
-    kernels.column_amax(row_at(x, 0, begin), x.rows, x.stride, out + begin, end - begin);
+    if (reader.plain()) {
+      kernels.column_amax(row_at(x, 0, begin), x.rows, x.stride, out + begin, end - begin);
+      return;
+    }
+    StretchBuffer buffer;
+    for (int64_t c = begin; c < end; c += kStretch) {
+      const int64_t count = std::min(kStretch, end - c);
+      for (int64_t r = 0; r < x.rows; ++r)
+        kernels.column_amax(reader.read(r, c, count, buffer), 1, count, out + c, count);
+    }
   });
 }
 
 RowEncoder::RowEncoder(const CodesOut& out)
     : out_(out), kernels_(row_kernels()), plain_(is_fp32_or_bf16(out.codes.format)) {
-  if (out.codes.data && !plain_) grid_ = grid_of(out.codes.format, out.overflow);
+  if (out.codes.data && !plain_) grid_ = code_grid(out.codes.format, out.overflow);
 }
 
 uint32_t RowEncoder::encode(ConstRow x, int64_t r, int64_t first, int64_t count, bool stream) const {
   if (plain_) return kernels_.convert(x, row_at(out_.codes, r, first), count);
   return kernels_.quantize({.x = x,
-                            .codes = reinterpret_cast<uint8_t*>(out_.codes.row(r)) + first,
+                            .codes = out_.codes.row(r) + first * bytes(out_.codes.format),
                             .cols = count,
                             .scale = scale_at(out_, r, 0),
                             .column_scales = out_.scale_per_column ? out_.scale + first : nullptr,
@@ -110,24 +123,40 @@ void quantize(const QuantizeArgs& args, ThreadPool& pool) {
       x.stride == x.cols && codes.stride == x.cols && !args.out.scale_per_row && !args.out.scale_per_column;
   const bool stream = x.rows * x.cols >= kStreamElements;
   SharedAmax largest;
+  const RowReader reader(x, args.x_scale);
   const auto segment = [&](int64_t r, int64_t first, int64_t count) {
-    largest.raise(encoder.encode(row_at(x, r, first), r, first, count, stream));
+    StretchBuffer buffer;
+    largest.raise(encoder.encode(reader.read(r, first, count, buffer), r, first, count, stream));
   };
   if (args.column_sums) {
     // Threads own columns. A block of rows is quantized and, still in the cache, summed: one read of memory
     // for both.
     constexpr int64_t kRows = 64;
     const RowKernels& kernels = row_kernels();
-    pool.parallel_for(x.cols, 64, [&](int64_t begin, int64_t end) {
-      for (int64_t first = 0; first < x.rows; first += kRows) {
-        const int64_t last = std::min(first + kRows, x.rows);
-        for (int64_t r = first; r < last; ++r) segment(r, begin, end - begin);
-        kernels.column_sum(row_at(x, first, begin), last - first, x.stride, args.column_sums + begin,
-                           end - begin);
+    const auto block = [&](int64_t first, int64_t last, int64_t begin, int64_t end) {
+      float* const sums = args.column_sums + begin;
+      const int64_t cols = end - begin;
+      if (reader.plain()) {
+        for (int64_t r = first; r < last; ++r) segment(r, begin, cols);
+        kernels.column_sum(row_at(x, first, begin), last - first, x.stride, sums, cols);
+        return;
       }
+      StretchBuffer buffer;
+      for (int64_t r = first; r < last; ++r) {
+        float* const values = buffer.values + (r - first) * cols;
+        reader.decode(r, begin, cols, values);
+        largest.raise(encoder.encode({values, false}, r, begin, cols, stream));
+      }
+      kernels.column_sum({buffer.values, false}, last - first, cols, sums, cols);
+    };
+    pool.parallel_for(x.cols, 64, [&](int64_t begin, int64_t end) {
+      const int64_t cols = reader.plain() ? end - begin : kStretch / kRows;
+      for (int64_t first = 0; first < x.rows; first += kRows)
+        for (int64_t c = begin; c < end; c += cols)
+          block(first, std::min(first + kRows, x.rows), c, std::min(c + cols, end));
     });
   } else {
-    Segments(x.rows, x.cols, as_one_row).for_each(pool, segment);
+    Segments(x.rows, x.cols, as_one_row, reader.most()).for_each(pool, segment);
   }
   if (args.amax) *args.amax = largest.value();
   if (args.stats) add_quantize_stats(args, pool);

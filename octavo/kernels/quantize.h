@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From FP32 or BF16 to codes, and what the numbers did on the way.
+// From FP32, BF16 or what is stored in fewer bits to codes, and what the numbers did on the way.
 #pragma once
 #include <cstdint>
 
@@ -21,19 +21,20 @@ struct QuantizeStats {
   int64_t exponents[256] = {};  ///< histogram of the biased FP32 exponent of x
 };
 
-/// max |x| of a matrix (fp32 or bf16). A NaN anywhere gives NaN: it must not vanish in a maximum.
-float amax(ConstMatrix x, ThreadPool& pool);
+/// max |x| of a matrix in any format with a sign; value = element * x_scale, which fp32 and bf16 ignore. A
+/// NaN anywhere gives NaN: it must not vanish in a maximum.
+float amax(ConstMatrix x, ThreadPool& pool, float x_scale = 1);
 /// The same for each row; out[rows].
-void row_amax(ConstMatrix x, float* out, ThreadPool& pool);
+void row_amax(ConstMatrix x, float* out, ThreadPool& pool, float x_scale = 1);
 /// And for each column; out[cols].
-void column_amax(ConstMatrix x, float* out, ThreadPool& pool);
+void column_amax(ConstMatrix x, float* out, ThreadPool& pool, float x_scale = 1);
 
 /// Where codes go and by which rule. Kernels that know the scale beforehand take one of these and write codes
 /// in the pass that computes the values.
 struct CodesOut {
-  Matrix
-      codes{};  ///< a signed 8-bit format, or bf16 (to nearest even, beyond the end Inf) or fp32 (copy), for
-                ///< which scale, rounding and overflow mean nothing; data == nullptr: no codes are wanted
+  Matrix codes{};  ///< a signed 8-bit format or fp16, or bf16 (to nearest even, beyond the end Inf) or fp32
+                   ///< (copy), for which scale, rounding and overflow mean nothing; data == nullptr: no codes
+                   ///< are wanted
   const float* scale = nullptr;   ///< value = code * scale; nullptr: 1
   bool scale_per_row = false;     ///< scale[rows] instead of scale[0]
   bool scale_per_column = false;  ///< scale[cols] instead of scale[0]
@@ -44,7 +45,8 @@ struct CodesOut {
 };
 
 struct QuantizeArgs {
-  ConstMatrix x{};        ///< fp32 or bf16
+  ConstMatrix x{};        ///< any format with a sign
+  float x_scale = 1;      ///< value = element * x_scale; ignored for fp32 and bf16
   CodesOut out{};         ///< codes of the same shape
   float* amax = nullptr;  ///< max |x| of this very pass (delayed scaling), or none; NaN propagates
   /// [cols], or none: the sums of the columns of x are added, in blocks of 64 rows in order; same bits for

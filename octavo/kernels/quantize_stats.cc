@@ -6,20 +6,19 @@
 #include <mutex>
 
 #include "octavo/kernels/ref/rows_ref.h"
-#include "octavo/kernels/rows.h"
+#include "octavo/kernels/stored_rows.h"
 #include "octavo/numerics/decode.h"
 
 namespace octavo {
 namespace {
 
-void add_row(const QuantizeArgs& args, int64_t r, const float* table, float largest, QuantizeStats& out) {
-  const ConstRow x = row_at(args.x, r);
+void add_row(const QuantizeArgs& args, int64_t r, float largest, QuantizeStats& out) {
+  const StoredRow x = stored_row(args.x.row(r), args.x.format, args.x_scale, 0);
+  const StoredRow codes = stored_row(args.out.codes.row(r), args.out.codes.format, 1, 0);
   // An amax over a scale made from it, both rounded, may come out a hair above the largest number.
   const float most = largest * (1 + 0x1p-22f);
-  const uint8_t* codes = reinterpret_cast<const uint8_t*>(args.out.codes.row(r));
   for (int64_t c = 0; c < args.x.cols; ++c) {
-    const float value = get(x, c), scale = scale_at(args.out, r, c);
-    const float code = table ? table[codes[c]] : get(row_at(args.out.codes, r), c);
+    const float value = get(x, c), scale = scale_at(args.out, r, c), code = get(codes, c);
     const double kept = double{code} * scale, lost = value - kept;
     out.nonzero += value != 0;
     out.underflow += value != 0 && code == 0;
@@ -52,7 +51,6 @@ const float* decode_table(Format format) {
 }
 
 void add_quantize_stats(const QuantizeArgs& args, ThreadPool& pool) {
-  const float* table = is_fp32_or_bf16(args.out.codes.format) ? nullptr : decode_table(args.out.codes.format);
   const float largest = max_finite(args.out.codes.format);
   // Integers may be added in any order; sums of doubles are kept by block until all are there.
   constexpr int64_t kBlocks = 64;
@@ -63,8 +61,7 @@ void add_quantize_stats(const QuantizeArgs& args, ThreadPool& pool) {
   pool.parallel_for(kBlocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       QuantizeStats mine;
-      for (int64_t r = rows * b / kBlocks; r < rows * (b + 1) / kBlocks; ++r)
-        add_row(args, r, table, largest, mine);
+      for (int64_t r = rows * b / kBlocks; r < rows * (b + 1) / kBlocks; ++r) add_row(args, r, largest, mine);
       const size_t slot = static_cast<size_t>(b);
       signal[slot] = mine.signal;
       noise[slot] = mine.noise;

@@ -17,8 +17,18 @@ struct Row {
   bool bf16 = false;
 };
 
-/// An 8-bit format with a sign, and what to do beyond its end, as numbers. Codes are without the sign bit.
+/// Elements of any format with a sign: value = element * scale.
+struct StoredRow {
+  const void* data = nullptr;
+  int format = 0;                ///< Format as a number
+  float scale = 1;               ///< 1 for fp32 and bf16
+  const float* table = nullptr;  ///< the 256 values of an 8-bit format
+};
+
+/// A format of 8 or 16 bits with a sign, and what to do beyond its end, as numbers. Codes are without the
+/// sign bit.
 struct CodeGrid {
+  int bits = 8;
   int mantissa_bits = 0;
   int bias = 0;
   uint32_t max_code = 0;
@@ -33,12 +43,12 @@ struct CodeGrid {
 /// One row of codes. rounding is Rounding as a number: nearest_even, stochastic, truncate.
 struct QuantizeRow {
   ConstRow x{};
-  uint8_t* codes = nullptr;
+  void* codes = nullptr;  ///< of as many bits as the grid says
   int64_t cols = 0;
   float scale = 1;
   const float* column_scales = nullptr;  ///< [cols], one for each element, instead of `scale`
   int rounding = 0;
-  bool stream = false;       ///< write past the caches
+  bool stream = false;       ///< write past the caches; 8 bits only
   uint64_t seed = 0;         ///< stochastic: Philox key
   uint64_t first_index = 0;  ///< stochastic: Philox counter of the first element
 };
@@ -122,11 +132,15 @@ struct RowKernels {
   const char* name;
 
   uint32_t (*amax)(ConstRow x, int64_t cols);
+  uint32_t (*stored_amax)(const StoredRow& x, int64_t n);
   /// largest[c] becomes max(largest[c], |x[r][c]|) over rows, `stride` elements apart, or a NaN among them.
   void (*column_amax)(ConstRow x, int64_t rows, int64_t stride, float* largest, int64_t cols);
   uint32_t (*quantize)(const QuantizeRow& row, const CodeGrid& grid);  ///< returns the amax of x
   uint32_t (*convert)(ConstRow x, Row y, int64_t cols);                ///< returns the amax of x
   void (*dequantize)(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
+  void (*decode)(const StoredRow& x, float* out, int64_t n);
+  /// How many codes (8 or 16 bits) are `magnitude` with either sign.
+  int64_t (*count_codes)(const void* codes, int bits, uint32_t magnitude, int64_t n);
 
   void (*round_fp16)(float* x, int64_t n);  ///< to the numbers of FP16, nearest even; beyond them infinity
   void (*sum_fp16)(const Fp16SumBlock& block);
@@ -151,7 +165,7 @@ struct RowKernels {
   void (*accumulate)(ConstRow x, float* sum, int64_t cols);  ///< sum += x
   /// sum[c] += sum over rows of x[r][c]; rows are `stride` elements apart.
   void (*column_sum)(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
-  double (*sum_squares)(const float* x, int64_t n);
+  double (*sum_squares)(const StoredRow& x, int64_t n);
   /// Returns the amax of the new weights.
   uint32_t (*adamw)(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
                     int64_t n);

@@ -49,6 +49,9 @@ class SharedAmax {
   std::atomic<uint32_t> bits_{0};
 };
 
+/// A format of 8 or 16 bits with a sign, as row kernels want it told.
+CodeGrid code_grid(Format format, Overflow overflow);
+
 /// Writes codes stretch by stretch, by whichever thread.
 class RowEncoder {
  public:

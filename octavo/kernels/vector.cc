@@ -1,27 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/kernels/vector.h"
 
-#include <array>
-
 #include "octavo/kernels/registry.h"
 #include "octavo/kernels/rows.h"
+#include "octavo/kernels/stored.h"
 
 namespace octavo {
 
 double sum_squares(const float* x, int64_t n, ThreadPool& pool) {
-  constexpr int64_t kChunk = int64_t{1} << 16, kSlots = 256;
-  const RowKernels& kernels = row_kernels();
-  const int64_t chunks = (n + kChunk - 1) / kChunk, slots = std::min(kSlots, chunks);
-  std::array<double, kSlots> partial{};
-  pool.parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; ++s)
-      for (int64_t c = chunks * s / slots; c < chunks * (s + 1) / slots; ++c)
-        partial[static_cast<size_t>(s)] +=
-            kernels.sum_squares(x + c * kChunk, std::min(kChunk, n - c * kChunk));
-  });
-  double total = 0;
-  for (double p : partial) total += p;
-  return total;
+  return sum_squares(Stored{const_cast<float*>(x), Format::fp32}, n, pool);
 }
 
 void column_sum(ConstMatrix x, float* out, ThreadPool& pool) {

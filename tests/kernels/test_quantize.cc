@@ -4,10 +4,11 @@
 #include <limits>
 
 #include "octavo/base/buffer.h"
+#include "octavo/kernels/histogram.h"
 #include "octavo/kernels/registry.h"
 #include "octavo/numerics/decode.h"
 #include "octavo/numerics/encode.h"
-#include "tests/kernels/row_test.h"
+#include "tests/kernels/stored_test.h"
 
 namespace octavo {
 namespace {
@@ -418,6 +419,74 @@ TEST(Quantize, ColumnSumsOnTheWay) {
       }
     }
   });
+}
+
+// A compute copy made from a stored tensor: as if its values had been there in FP32.
+TEST(Quantize, FromStoredElements) {
+  const float x_scale = 0x1p-7f;
+  for (const Format from : {Format::fp16, Format::e4m3, Format::e5m2, Format::e4m3fnuz})
+    for (const int64_t cols : {1, 31, 2100}) {
+      const int64_t rows = cols > 1000 ? 3 : 67, stride = cols + 3;
+      StoredTensor x(from, rows * stride, x_scale);
+      x.fill(3, 0.3);
+      const ConstMatrix view{x.view().data, from, rows, cols, stride};
+      TestMatrix wide(Format::fp32, rows, cols);
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < cols; ++c) wide.set(r, c, x.value(r * stride + c));
+      const std::vector<float> scales = random_vector(std::max(rows, cols), 4, 0.001, 0.01);
+      for_each_isa([&] {
+        for (const int threads : {1, 3}) {
+          ThreadPool pool(threads);
+          for (const Format to : {Format::e4m3, Format::e5m2, Format::fp16, Format::bf16, Format::fp32})
+            for (const int by : {0, 1, 2})
+              for (const bool summed : {false, true}) {
+                TestMatrix codes(to, rows, cols, 2), expected(to, rows, cols, 2);
+                std::vector<float> sums(static_cast<size_t>(cols)), expected_sums(sums);
+                float largest = 0, expected_largest = 0;
+                QuantizeStats stats, expected_stats;
+                const CodesOut out{.scale = scales.data(),
+                                   .scale_per_row = by == 1,
+                                   .scale_per_column = by == 2,
+                                   .rounding = Rounding::stochastic,
+                                   .seed = 2};
+                QuantizeArgs args{.x = view,
+                                  .x_scale = x_scale,
+                                  .out = out,
+                                  .amax = &largest,
+                                  .column_sums = summed ? sums.data() : nullptr,
+                                  .stats = &stats};
+                args.out.codes = codes;
+                quantize(args, pool);
+                args = {.x = wide,
+                        .out = out,
+                        .amax = &expected_largest,
+                        .column_sums = summed ? expected_sums.data() : nullptr,
+                        .stats = &expected_stats};
+                args.out.codes = expected;
+                quantize(args, pool);
+                ASSERT_EQ(codes.memory(), expected.memory())
+                    << to_string(from) << ' ' << to_string(to) << ' ' << cols << ' ' << by;
+                EXPECT_EQ(sums, expected_sums);
+                EXPECT_EQ(largest, expected_largest);
+                EXPECT_EQ(stats.noise, expected_stats.noise);
+                EXPECT_EQ(stats.underflow, expected_stats.underflow);
+              }
+          EXPECT_EQ(amax(view, pool, x_scale), wide.largest());
+          std::vector<float> a(static_cast<size_t>(rows)), b(a);
+          row_amax(view, a.data(), pool, x_scale);
+          row_amax(wide, b.data(), pool);
+          EXPECT_EQ(a, b);
+          a.assign(static_cast<size_t>(cols), -1);
+          b = a;
+          column_amax(view, a.data(), pool, x_scale);
+          column_amax(wide, b.data(), pool);
+          EXPECT_EQ(a, b);
+          const MagnitudeHistogram h = magnitude_histogram(view, pool, x_scale);
+          EXPECT_EQ(h.counts, magnitude_histogram(wide, pool).counts);
+          EXPECT_EQ(h.amax, wide.largest());
+        }
+      });
+    }
 }
 
 }  // namespace

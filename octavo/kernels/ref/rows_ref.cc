@@ -6,10 +6,13 @@ namespace octavo {
 const RowKernels kRowKernelsRef = {
     .name = "ref",
     .amax = amax_ref,
+    .stored_amax = stored_amax_ref,
     .column_amax = column_amax_ref,
     .quantize = quantize_ref,
     .convert = convert_ref,
     .dequantize = dequantize_ref,
+    .decode = decode_ref,
+    .count_codes = count_codes_ref,
     .round_fp16 = round_fp16_ref,
     .sum_fp16 = sum_fp16_ref,
     .norm_forward = norm_forward_ref,

@@ -7,6 +7,7 @@
 
 #include "octavo/kernels/row_kernels.h"
 #include "octavo/numerics/bf16.h"
+#include "octavo/numerics/decode.h"
 #include "octavo/numerics/float_bits.h"
 
 namespace octavo {
@@ -16,6 +17,19 @@ inline float get(ConstRow row, int64_t i) {
                   : static_cast<const float*>(row.data)[i];
 }
 inline float get(Row row, int64_t i) { return get(ConstRow{row.data, row.bf16}, i); }
+
+inline float get(const StoredRow& row, int64_t i) {
+  switch (static_cast<Format>(row.format)) {
+    case Format::fp32:
+      return static_cast<const float*>(row.data)[i];
+    case Format::bf16:
+      return bf16_to_float(static_cast<const uint16_t*>(row.data)[i]);
+    case Format::fp16:
+      return decode(Format::fp16, static_cast<const uint16_t*>(row.data)[i]) * row.scale;
+    default:
+      return row.table[static_cast<const uint8_t*>(row.data)[i]] * row.scale;
+  }
+}
 
 /// Returns the value as stored.
 inline float put(Row row, int64_t i, double value) {
@@ -29,11 +43,14 @@ inline float put(Row row, int64_t i, double value) {
 /// See RowKernels.
 inline uint32_t magnitude_bits(float x) { return float_bits(x) & 0x7fffffff; }
 
-uint32_t amax_ref(ConstRow x, int64_t cols);
 void column_amax_ref(ConstRow x, int64_t rows, int64_t stride, float* largest, int64_t cols);
 uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid);
 uint32_t convert_ref(ConstRow x, Row y, int64_t cols);
 void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
+void decode_ref(const StoredRow& x, float* out, int64_t n);
+uint32_t amax_ref(ConstRow x, int64_t cols);
+uint32_t stored_amax_ref(const StoredRow& x, int64_t n);
+int64_t count_codes_ref(const void* codes, int bits, uint32_t magnitude, int64_t n);
 void round_fp16_ref(float* x, int64_t n);
 void sum_fp16_ref(const Fp16SumBlock& g);
 uint32_t norm_forward_ref(NormForwardRow& row);
@@ -47,7 +64,7 @@ void softmax_apply_ref(Row x, int64_t cols, float max, float factor);
 void add_ref(ConstRow a, ConstRow b, Row y, int64_t cols);
 void accumulate_ref(ConstRow x, float* sum, int64_t cols);
 void column_sum_ref(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
-double sum_squares_ref(const float* x, int64_t n);
+double sum_squares_ref(const StoredRow& x, int64_t n);
 uint32_t adamw_ref(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
                    int64_t n);
 uint32_t lion_ref(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n);

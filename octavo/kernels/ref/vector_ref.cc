@@ -47,9 +47,9 @@ void column_sum_ref(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_
   }
 }
 
-double sum_squares_ref(const float* x, int64_t n) {
+double sum_squares_ref(const StoredRow& x, int64_t n) {
   double total = 0;
-  for (int64_t i = 0; i < n; ++i) total += double{x[i]} * x[i];
+  for (int64_t i = 0; i < n; ++i) total += double{get(x, i)} * get(x, i);
   return total;
 }
 

@@ -4,6 +4,7 @@
 #define OCTAVO_LAMBDA __attribute__((always_inline))
 
 #include "octavo/kernels/x86/rows_common-inl.h"
+#include "octavo/kernels/x86/rows_stored-inl.h"
 
 // On top of it, in any order.
 #include "octavo/kernels/x86/rows_activation-inl.h"
@@ -16,10 +17,13 @@ constexpr RowKernels row_kernels(const char* name) {
   return {
       .name = name,
       .amax = amax,
+      .stored_amax = stored_amax,
       .column_amax = column_amax,
       .quantize = quantize,
       .convert = convert,
       .dequantize = dequantize,
+      .decode = decode,
+      .count_codes = count_codes,
       .round_fp16 = round_fp16,
       .sum_fp16 = sum_fp16,
       .norm_forward = norm_forward,

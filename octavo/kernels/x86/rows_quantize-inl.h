@@ -2,13 +2,6 @@
 // Included inside an instruction set's namespace, after rows_common-inl.h. Bit for bit the encoding of
 // numerics/encode.h.
 
-uint32_t amax(ConstRow x, int64_t cols) {
-  return largest(fold(
-      cols, splat(0u),
-      [&](U32& acc, int64_t i, auto lanes) OCTAVO_LAMBDA { acc = max(acc, magnitude(load(x, i, lanes))); },
-      JoinLargest{}));
-}
-
 void column_amax(ConstRow x, int64_t rows, int64_t stride, float* out, int64_t cols) {
   const auto strip = [&](int64_t c, auto lanes, auto count) OCTAVO_LAMBDA {
     constexpr int kVectors = decltype(count)::kCount;
@@ -26,11 +19,11 @@ void column_amax(ConstRow x, int64_t rows, int64_t stride, float* out, int64_t c
 }
 
 /// Sign, NaN and overflow around a rounded magnitude.
-template <bool kNegativeZero>
+template <bool kNegativeZero, int kBits = 8>
 OCTAVO_SIMD U32 finish_code(U32 code, F32 v, const CodeGrid& g) {
   code = select(splat(g.max_code) < code, splat(g.overflow_code), code);
   code = select(is_nan(v), splat(g.nan_code), code);
-  const U32 sign = (bits(v) >> 24) & splat(0x80u);
+  const U32 sign = (bits(v) >> (32 - kBits)) & splat(1u << (kBits - 1));
   // Without -0, NaN is where it would be: nan_code 0x80 has the sign bit anyway, and 0 must stay 0.
   if (kNegativeZero) return code | sign;
   return select(is_nan(v), code, select(code == splat(0u), code, code | sign));
@@ -61,7 +54,7 @@ OCTAVO_SIMD U32 code_nearest(F32 v, const CodeGrid& g) {
 /// Towards zero, or with `random` away from it with the probability of the fraction dropped. In integers: the
 /// 24-bit significand is shifted, and what falls out is compared as a fraction of 2^32 (see
 /// numerics/encode.h, point 4).
-template <class Random>
+template <int kBits = 8, class Random>
 OCTAVO_SIMD U32 code_with_fraction(F32 v, const CodeGrid& g, Random random) {
   const U32 size = magnitude(v);
   const U32 field = size >> 23;
@@ -81,7 +74,7 @@ OCTAVO_SIMD U32 code_with_fraction(F32 v, const CodeGrid& g, Random random) {
       shift_left(significand, splat(32u) - dropped) | shift_right(significand, dropped - splat(32u));
   const U32 up = select(fraction + random() < fraction, splat(1u), splat(0u));
   const U32 code = (octave << g.mantissa_bits) + kept + up;
-  return g.has_negative_zero ? finish_code<true>(code, v, g) : finish_code<false>(code, v, g);
+  return g.has_negative_zero ? finish_code<true, kBits>(code, v, g) : finish_code<false, kBits>(code, v, g);
 }
 
 /// Philox4x32-10 of base/rng.h at counters first.., the first word of each.
@@ -113,7 +106,7 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
   __builtin_memcpy(&scale_bits, &row.scale, 4);
   const bool power = (scale_bits & 0x007fffff) == 0;
   const F32 inverse = splat(1.0f / row.scale), scale = splat(row.scale);
-  uint8_t* codes = row.codes;
+  uint8_t* codes = static_cast<uint8_t*>(row.codes);
   const int64_t cols = row.cols;
   const auto pass = [&](const auto* x, auto divide) OCTAVO_LAMBDA {
     // One accumulator: an integer maximum takes a single cycle, and registers are short.
@@ -164,8 +157,54 @@ uint32_t quantize_nearest(const QuantizeRow& row, const CodeGrid& grid_in_memory
   });
 }
 
+/// To 16 bits: code(v, i) gives them in the low half of each lane, or as halves.
+template <class Code>
+uint32_t quantize_halves_with(const QuantizeRow& row, Code code) {
+  uint32_t scale_bits = 0;
+  __builtin_memcpy(&scale_bits, &row.scale, 4);
+  uint16_t* const codes = static_cast<uint16_t*>(row.codes);
+  const auto pass = [&](auto divide) OCTAVO_LAMBDA {
+    U32 amax = splat(0u);
+    sweep(row.cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+      const F32 value = load(row.x, i, lanes);
+      amax = max(amax, magnitude(value));
+      store_low_half(codes + i, code(divide(value, i, lanes), i), lanes);
+    });
+    return largest(amax);
+  };
+  const F32 inverse = splat(1.0f / row.scale), scale = splat(row.scale);
+  if (row.column_scales)
+    return pass([&](F32 v, int64_t i, auto lanes)
+                    OCTAVO_LAMBDA { return v / load(row.column_scales + i, lanes); });
+  if ((scale_bits & 0x007fffff) == 0)
+    return pass([&](F32 v, int64_t, auto) OCTAVO_LAMBDA { return v * inverse; });
+  return pass([&](F32 v, int64_t, auto) OCTAVO_LAMBDA { return v / scale; });
+}
+
+uint32_t quantize_halves(const QuantizeRow& row, const CodeGrid& g) {
+  if (row.rounding == 1)
+    return quantize_halves_with(row, [&](F32 v, int64_t i) OCTAVO_LAMBDA {
+      return code_with_fraction<16>(v, g, [&]() OCTAVO_LAMBDA {
+        return philox_words(row.first_index + static_cast<uint64_t>(i), row.seed);
+      });
+    });
+  if (row.rounding == 2)
+    return quantize_halves_with(row, [&](F32 v, int64_t) OCTAVO_LAMBDA {
+      return code_with_fraction<16>(v, g, []() OCTAVO_LAMBDA { return splat(0u); });
+    });
+  if (g.mantissa_bits == 10)
+    return quantize_halves_with(row,
+                                [&](F32 v, int64_t) OCTAVO_LAMBDA { return fp16_codes(v, g.overflow_code); });
+  return quantize_halves_with(row, [&](F32 v, int64_t) OCTAVO_LAMBDA {
+    const U32 size = magnitude(v);
+    const U32 code = (size + splat(0x7fffu) + ((size >> 16) & splat(1u))) >> 16;
+    return finish_code<true, 16>(code, v, g);
+  });
+}
+
 uint32_t quantize(const QuantizeRow& row, const CodeGrid& grid_in_memory) {
   const CodeGrid g = grid_in_memory;
+  if (g.bits == 16) return quantize_halves(row, g);
   switch (row.rounding) {
     case 0:
       if (g.mantissa_bits == 3)

@@ -51,7 +51,8 @@ uint32_t quantize_bf16_as(const QuantizeRow& row, const CodeGrid& g) {
                      .nan = words(g.nan_code)};
   const __m512i k = words(exponent * 128), in_order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
   const uint16_t* x = static_cast<const uint16_t*>(row.x.data);
-  const bool stream = row.stream && reinterpret_cast<uintptr_t>(row.codes) % 64 == 0;
+  uint8_t* const out = static_cast<uint8_t*>(row.codes);
+  const bool stream = row.stream && reinterpret_cast<uintptr_t>(out) % 64 == 0;
   __m512i amax = _mm512_setzero_si512();
   int64_t i = 0;
   for (; i + 64 <= row.cols; i += 64) {
@@ -61,16 +62,16 @@ uint32_t quantize_bf16_as(const QuantizeRow& row, const CodeGrid& g) {
     const __m512i b = bf16_codes_to_8bit<kMantissaBits>(_mm512_loadu_si512(x + i + 32), k, t, amax);
     const __m512i codes = _mm512_permutexvar_epi64(in_order, _mm512_packus_epi16(a, b));
     if (stream)
-      _mm512_stream_si512(reinterpret_cast<__m512i*>(row.codes + i), codes);
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(out + i), codes);
     else
-      _mm512_storeu_si512(row.codes + i, codes);
+      _mm512_storeu_si512(out + i, codes);
   }
   if (stream) _mm_sfence();
   for (; i < row.cols; i += 32) {
     const int64_t n = row.cols - i;
     const __mmask32 mask = n >= 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
     const __m512i a = bf16_codes_to_8bit<kMantissaBits>(_mm512_maskz_loadu_epi16(mask, x + i), k, t, amax);
-    _mm256_mask_storeu_epi8(row.codes + i, mask, _mm512_cvtepi16_epi8(a));
+    _mm256_mask_storeu_epi8(out + i, mask, _mm512_cvtepi16_epi8(a));
   }
   // Words to doublewords; their order is that of the numbers.
   const __m512i low = _mm512_and_si512(amax, _mm512_set1_epi32(0xffff)), high = _mm512_srli_epi32(amax, 16);
@@ -85,8 +86,8 @@ bool quantizes_bf16(const QuantizeRow& row, const CodeGrid& g) {
   // large that infinity, whose exponent is 128, would come below the largest number.
   const bool power =
       (scale_bits & 0x807fffff) == 0 && scale_bits >= (27u << 23) && scale_bits <= (227u << 23);
-  return row.x.bf16 && power && !row.column_scales && row.rounding == 0 && g.overflow_code == g.max_code &&
-         g.has_negative_zero;
+  return row.x.bf16 && g.bits == 8 && power && !row.column_scales && row.rounding == 0 &&
+         g.overflow_code == g.max_code && g.has_negative_zero;
 }
 
 uint32_t quantize_bf16(const QuantizeRow& row, const CodeGrid& g) {

@@ -72,10 +72,12 @@ void column_sum(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t co
   if (c < cols) strip(c, First(cols - c), Vectors<1>{});
 }
 
-double sum_squares(const float* x, int64_t n) {
-  F64Pair acc = zero_pair();
-  sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA { add_squares(acc, load(x + i, lanes)); });
-  return sum(acc);
+double sum_squares(const StoredRow& row, int64_t n) {
+  return with_elements(row, [&](auto x) OCTAVO_LAMBDA {
+    F64Pair acc = zero_pair();
+    sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA { add_squares(acc, load(x, i, lanes)); });
+    return sum(acc);
+  });
 }
 
 // No fused multiply-adds, and the order of adamw_ref: all variants give the same bits.

@@ -149,6 +149,45 @@ OCTAVO_SIMD void store_low_bytes(uint8_t* p, U32 a, U32 b, U32 c, U32 d, bool st
     _mm512_storeu_si512(p, codes);
 }
 
+/// Sixteen 16-bit lanes, for codes of FP16 and the formats that are shifted into it.
+struct U16 {
+  __m256i v;
+};
+OCTAVO_SIMD U16 splat16(int x) { return {_mm256_set1_epi16(static_cast<short>(x))}; }
+OCTAVO_SIMD U16 operator&(U16 a, U16 b) { return {_mm256_and_si256(a.v, b.v)}; }
+OCTAVO_SIMD U16 operator|(U16 a, U16 b) { return {_mm256_or_si256(a.v, b.v)}; }
+OCTAVO_SIMD U16 operator<<(U16 a, int n) { return {_mm256_slli_epi16(a.v, n)}; }
+/// Unsigned.
+OCTAVO_SIMD U16 min(U16 a, U16 b) { return {_mm256_min_epu16(a.v, b.v)}; }
+/// `other` where a > b, both below 2^15; else a.
+OCTAVO_SIMD U16 replace_above(U16 a, U16 b, U16 other) {
+  return {_mm256_mask_mov_epi16(a.v, _mm256_cmpgt_epi16_mask(a.v, b.v), other.v)};
+}
+OCTAVO_SIMD U16 replace_equal(U16 a, U16 b, U16 other) {
+  return {_mm256_mask_mov_epi16(a.v, _mm256_cmpeq_epi16_mask(a.v, b.v), other.v)};
+}
+OCTAVO_SIMD U16 load16(const uint16_t* p, All) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+OCTAVO_SIMD U16 load16(const uint16_t* p, First n) { return {_mm256_maskz_loadu_epi16(n.mask, p)}; }
+/// Bytes, zero-extended.
+OCTAVO_SIMD U16 load16(const uint8_t* p, All) {
+  return {_mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+OCTAVO_SIMD U16 load16(const uint8_t* p, First n) {
+  return {_mm256_cvtepu8_epi16(_mm_maskz_loadu_epi8(n.mask, p))};
+}
+/// FP16 codes to their values; a NaN keeps its payload.
+OCTAVO_SIMD F32 widen_fp16(U16 a) { return {_mm512_cvtph_ps(a.v)}; }
+/// To nearest even; beyond 65504 infinity.
+OCTAVO_SIMD U16 narrow_fp16(F32 a) {
+  return {_mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+OCTAVO_SIMD void store_low_half(uint16_t* p, U16 a, All = {}) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v);
+}
+OCTAVO_SIMD void store_low_half(uint16_t* p, U16 a, First n) { _mm256_mask_storeu_epi16(p, n.mask, a.v); }
+
 /// a in the used lanes, `other` in the unused ones.
 OCTAVO_SIMD F32 used_or(F32 a, F32, All) { return a; }
 OCTAVO_SIMD F32 used_or(F32 a, F32 other, First n) { return {_mm512_mask_blend_ps(n.mask, other.v, a.v)}; }

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elements of any format as FP32 lanes. Included inside an instruction set's namespace, after
+// rows_common-inl.h.
+
+/// Format as a number. kTable: an 8-bit format by way of its values.
+enum { kE4m3 = 0, kE5m2 = 1, kBf16 = 5, kFp16 = 6, kFp32 = 7, kTable = 8 };
+
+/// A row whose format is known when the loop around it is compiled.
+template <int kFormat>
+struct Elements {
+  const void* data;
+  F32 scale;
+  const float* table;
+};
+
+/// The codes of a NaN, which are above `infinity`, become the one that widens to 0x7fc00000; `sign` goes on
+/// top.
+OCTAVO_SIMD F32 widen_with_nan(U16 size, U16 infinity, U16 sign) {
+  return widen_fp16(replace_above(size, infinity, splat16(0x7e00)) | sign);
+}
+
+/// Elements i.. times the scale. A code of E4M3, shifted to the place of an FP16 code, is 2^-8 times its
+/// value: with_elements() puts that into the scale. A gather from a table of values takes three times as
+/// long.
+template <int kFormat>
+OCTAVO_SIMD F32 load(const Elements<kFormat>& x, int64_t i, auto lanes) {
+  [[maybe_unused]] const auto* const bytes = static_cast<const uint8_t*>(x.data);
+  [[maybe_unused]] const auto* const halves = static_cast<const uint16_t*>(x.data);
+  if constexpr (kFormat == kFp32) {
+    return load(static_cast<const float*>(x.data) + i, lanes);
+  } else if constexpr (kFormat == kBf16) {
+    return load(halves + i, lanes);
+  } else if constexpr (kFormat == kTable) {
+    return lookup(x.table, load(bytes + i, lanes)) * x.scale;
+  } else if constexpr (kFormat == kFp16) {
+    const U16 code = load16(halves + i, lanes);
+    return widen_with_nan(code & splat16(0x7fff), splat16(0x7c00), code & splat16(0x8000)) * x.scale;
+  } else if constexpr (kFormat == kE5m2) {
+    const U16 code = load16(bytes + i, lanes) << 8;
+    return widen_with_nan(code & splat16(0x7fff), splat16(0x7c00), code & splat16(0x8000)) * x.scale;
+  } else {
+    static_assert(kFormat == kE4m3);
+    const U16 code = load16(bytes + i, lanes);
+    const U16 size = (code << 7) & splat16(0x3f80), sign = (code << 8) & splat16(0x8000);
+    return widen_with_nan(size, splat16(0x3f00), sign) * x.scale;
+  }
+}
+
+/// fn(elements) for the format of the row.
+template <class Fn>
+OCTAVO_SIMD auto with_elements(const StoredRow& row, Fn fn) {
+  const F32 scale = splat(row.scale);
+  switch (row.format) {
+    case kFp32:
+      return fn(Elements<kFp32>{row.data, scale, nullptr});
+    case kBf16:
+      return fn(Elements<kBf16>{row.data, scale, nullptr});
+    case kFp16:
+      return fn(Elements<kFp16>{row.data, scale, nullptr});
+    case kE5m2:
+      return fn(Elements<kE5m2>{row.data, scale, nullptr});
+    case kE4m3:
+      if (row.scale <= 0x1p+119f) return fn(Elements<kE4m3>{row.data, splat(row.scale * 256), nullptr});
+      [[fallthrough]];
+    default:
+      return fn(Elements<kTable>{row.data, scale, row.table});
+  }
+}
+
+/// FP16 codes to nearest even. Infinite ones, which are also those of numbers beyond the end, become
+/// `overflow_code`.
+OCTAVO_SIMD U16 fp16_codes(F32 v, uint32_t overflow_code) {
+  const U16 code = narrow_fp16(v);
+  const U16 size = min(code & splat16(0x7fff), splat16(0x7e00));
+  return replace_equal(size, splat16(0x7c00), splat16(static_cast<int>(overflow_code))) |
+         (code & splat16(0x8000));
+}
+
+void decode(const StoredRow& row, float* out, int64_t n) {
+  with_elements(row, [&](auto x) OCTAVO_LAMBDA {
+    sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA { store(out + i, load(x, i, lanes), lanes); });
+  });
+}
+
+uint32_t stored_amax(const StoredRow& row, int64_t n) {
+  return with_elements(row, [&](auto x) OCTAVO_LAMBDA {
+    return largest(fold(
+        n, splat(0u),
+        [&](U32& acc, int64_t i, auto lanes)
+            OCTAVO_LAMBDA { acc = max(acc, magnitude(used_or(load(x, i, lanes), zero(), lanes))); },
+        JoinLargest{}));
+  });
+}
+
+uint32_t amax(ConstRow x, int64_t cols) {
+  return stored_amax({.data = x.data, .format = x.bf16 ? kBf16 : kFp32}, cols);
+}
+
+int64_t count_codes(const void* codes, int width, uint32_t magnitude, int64_t n) {
+  // Unused lanes are zero, and zero is no magnitude that is counted.
+  constexpr int64_t kStep = int64_t{1} << 20;  // lanes add up in 32 bits
+  int64_t total = 0;
+  for (int64_t first = 0; first < n; first += kStep) {
+    U32 count = splat(0u);
+    sweep(n - first < kStep ? n - first : kStep, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+      i += first;
+      const U32 size = width == 16 ? bits(load(static_cast<const uint16_t*>(codes) + i, lanes)) >> 16
+                                   : load(static_cast<const uint8_t*>(codes) + i, lanes);
+      const U32 mask = splat(width == 16 ? 0x7fffu : 0x7fu);
+      count = count + select((size & mask) == splat(magnitude), splat(1u), splat(0u));
+    });
+    uint32_t lane[kLanes];
+    __builtin_memcpy(lane, &count, sizeof(lane));
+    for (const uint32_t c : lane) total += c;
+  }
+  return total;
+}
