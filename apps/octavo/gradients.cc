@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <deque>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -44,13 +44,18 @@ void run(const Options& o) {
   const float loss_scale = static_cast<float>(scaler.scale(LossScaleState{}));
   const LossSum sum = model.train({o.batch, o.seq_len, tokens.data(), positions.data()}, targets.data(),
                                   1.0f / static_cast<float>(counted) * loss_scale);
-  for (Parameter& p : model.parameters().all())
-    std::transform(p.grad, p.grad + p.size(), p.grad, [&](float g) { return g / loss_scale; });
 
   std::vector<TensorToWrite> tensors;
-  for (const Parameter& p : model.parameters().all())
-    tensors.push_back(
-        {p.name, FileDtype::f32, {static_cast<uint64_t>(p.rows), static_cast<uint64_t>(p.cols)}, p.grad});
+  std::deque<std::vector<float>> gradients;
+  for (const Parameter& p : model.parameters().all()) {
+    std::vector<float>& values = gradients.emplace_back(static_cast<size_t>(p.size()));
+    decode(p.weight_grad.at, p.size(), values.data(), pool);
+    for (float& g : values) g /= loss_scale;
+    tensors.push_back({p.name,
+                       FileDtype::f32,
+                       {static_cast<uint64_t>(p.rows), static_cast<uint64_t>(p.cols)},
+                       values.data()});
+  }
   const std::vector<uint64_t> shape{static_cast<uint64_t>(o.batch), static_cast<uint64_t>(o.seq_len)};
   tensors.push_back({"tokens", FileDtype::i32, shape, tokens.data()});
   tensors.push_back({"targets", FileDtype::i32, shape, targets.data()});

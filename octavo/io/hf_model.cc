@@ -25,17 +25,18 @@ void load_hf_weights(const WeightSource& source, Transformer& model,
   }
 }
 
-void save_hf_model(const std::string& directory, Transformer& model, FileDtype dtype) {
+void save_hf_model(const std::string& directory, Transformer& model, FileDtype dtype,
+                   const MasterValues& values_of_all) {
   SafetensorsWriter writer(directory + "/model.safetensors", {{"format", "pt"}});
   for (const Parameter& p : model.parameters().all()) writer.add(p.name, dtype, disk_shape(p));
-  std::vector<float> transposed;
+  std::vector<float> decoded, transposed;
   std::vector<uint16_t> narrow;
   writer.write_all([&](const TensorDeclaration& declaration) -> std::span<const std::byte> {
     const Parameter& p = *model.parameters().find(declaration.name);
-    const float* values = p.value;
+    const float* values = values_of_all ? values_of_all(p) : values_of(p.master, decoded, model.pass().pool);
     if (p.transposed_on_disk) {
       transposed.resize(static_cast<size_t>(p.size()));
-      transpose(p.value, p.rows, p.cols, transposed.data());
+      transpose(values, p.rows, p.cols, transposed.data());
       values = transposed.data();
     }
     const size_t n = static_cast<size_t>(p.size());

@@ -47,9 +47,7 @@ const std::vector<TensorDeclaration>& SafetensorsWriter::order() {
 }
 
 void SafetensorsWriter::write_header() {
-  std::sort(tensors_.begin(), tensors_.end(), [](const TensorDeclaration& a, const TensorDeclaration& b) {
-    return a.dtype != b.dtype ? a.dtype > b.dtype : a.name < b.name;
-  });
+  std::sort(tensors_.begin(), tensors_.end(), file_order);
   std::unordered_map<std::string_view, FileDtype> seen;
   std::string header = "{";
   if (!metadata_.empty()) {

@@ -24,6 +24,11 @@ struct TensorDeclaration {
   uint64_t bytes = 0;
 };
 
+/// How tensors lie in a file: larger element types first, then by name.
+inline bool file_order(const TensorDeclaration& a, const TensorDeclaration& b) {
+  return a.dtype != b.dtype ? a.dtype > b.dtype : a.name < b.name;
+}
+
 /// Usage: add() every tensor; then for each of order(): write() its bytes, whole or in parts; then close().
 /// Writes to `path` directly, so the caller gives a path in a directory that is renamed into place
 /// (AtomicDirectory) or a temporary neighbour. Every failing write throws (bad_data with the reason, such as
@@ -35,7 +40,7 @@ class SafetensorsWriter {
   /// Throws bad_data for a repeated or reserved name or a size that overflows, unsupported below 8 bits.
   void add(const std::string& name, FileDtype dtype, std::vector<uint64_t> shape);
 
-  /// All tensors in the order of the file: larger element types first, then by name. Ends the declarations:
+  /// All tensors in file_order(). Ends the declarations:
   /// the header is written here, and add() throws from now on.
   const std::vector<TensorDeclaration>& order();
 

@@ -58,6 +58,7 @@ EmbeddingLayer::EmbeddingLayer(const ModelConfig& config, const Build& build)
     positions_ =
         &add_table(config.family == Family::gpt2 ? "transformer.wpe.weight" : "model.embed_positions.weight",
                    config.context, config, build.parameters);
+  if (positions_) positions_->computes_with_master = true;
 }
 
 void EmbeddingLayer::forward(Pass& pass, const Batch& batch, Matrix out) const {

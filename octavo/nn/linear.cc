@@ -11,6 +11,26 @@
 namespace octavo {
 namespace {
 
+/// The state of a layer that computes in the recipe's formats is kept in them, too; of other layers, in FP32.
+void store_by_recipe(Parameter& p, const Build& build) {
+  if (build.purpose != Purpose::training) return;
+  const auto by = [&](StateTensor& state, Role role) {
+    state.spec = build.recipe.role(role);
+    if (carries_scale(state.spec.format))
+      state.slot = build.scaler.add(p.name + ":" + std::string(role_path(role)), state.spec);
+  };
+  by(p.master, Role::store_master);
+  by(p.weight_grad, Role::store_weight_grad);
+  by(p.moment1, Role::store_moment1);
+  by(p.moment2, Role::store_moment2);
+  p.wire = build.recipe.role(Role::comm_weight_grad);
+  if (carries_scale(p.wire.format))
+    p.wire_slot = p.wire == p.weight_grad.spec
+                      ? p.weight_grad.slot
+                      : build.scaler.add(p.name + ":" + std::string(role_path(Role::comm_weight_grad)), p.wire);
+  p.computes_with_master = build.recipe.role(Role::store_weight) != build.recipe.role(Role::gemm_fprop_weight);
+}
+
 Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, const Build& build) {
   Parameter p;
   p.name = name + ".weight";
@@ -21,6 +41,7 @@ Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, const
   p.init_std = layer_rule(build.config, shape.layer, shape.in).init_std;
   p.decay = true;
   p.transposed_on_disk = shape.transposed_on_disk;
+  if (!build.recipe.keeps_high(name, build.block, build.blocks)) store_by_recipe(p, build);
   return build.parameters.add(p);
 }
 
@@ -40,6 +61,7 @@ Linear::Linear(const std::string& name, const Shape& shape, const Build& build, 
   Parameter bias;
   bias.name = name + ".bias";
   bias.cols = shape.out;
+  bias.computes_with_master = true;
   bias_ = &build.parameters.add(bias);
 }
 
@@ -121,6 +143,7 @@ void Linear::weight_grad(Pass& pass, const Operand& dy, const Operand& x) const 
   args.c = weight.grad;
   args.c_stride = shape_.in;
   args.accumulate = !weight.grad_stale;
+  if (!weight.weight_grad.is_fp32()) return store_weight_grad(pass, args);
   pass.gemm(args);
   weight.grad_squares = -1;
   if (pass.planning()) return;
@@ -130,6 +153,27 @@ void Linear::weight_grad(Pass& pass, const Operand& dy, const Operand& x) const 
   if (pass.last_of_step && weight.size() <= kCached)
     pass.run(Part::optimizer,
              [&](ThreadPool& pool) { weight.grad_squares = sum_squares(weight.grad, weight.size(), pool); });
+}
+
+void Linear::store_weight_grad(Pass& pass, GemmArgs args) const {
+  Parameter& weight = *weight_.parameter;
+  StateTensor& grad = weight.weight_grad;
+  const WorkspaceScope scope(pass.workspace);
+  float* const sums = pass.workspace.take<float>(static_cast<size_t>(weight.size()));
+  float* const amax = pass.new_amax();
+  args.c = sums;
+  args.amax = amax;
+  if (args.accumulate)
+    pass.run(Part::quantize, [&](ThreadPool& pool) { decode(grad.at, weight.size(), sums, pool); });
+  pass.gemm(args);
+  weight.grad_squares = -1;
+  pass.run(Part::quantize, [&](ThreadPool& pool) {
+    weight.grad_saturated =
+        store(grad, sums, *amax, pass.scaler, pass.rounding_seed(grad.slot), pool).saturated;
+    // The scale of nothing but zeros shall not coarsen that of other ranks.
+    if (*amax == 0 && carries_scale(grad.spec.format)) grad.at.scale = 0x1p-126f;
+    weight.grad_stale = false;
+  });
 }
 
 }  // namespace octavo

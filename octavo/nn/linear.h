@@ -59,6 +59,8 @@ class Linear {
   void weight_grad(Pass& pass, const Operand& dy, const Operand& x) const;
 
  private:
+  /// The gradient of one pass, added to what is there, becomes codes.
+  void store_weight_grad(Pass& pass, GemmArgs args) const;
   /// What all three products have in common.
   GemmArgs product() const;
 

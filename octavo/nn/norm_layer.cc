@@ -26,11 +26,13 @@ NormLayer::NormLayer(const std::string& prefix, const ModelConfig& config, Param
   gamma.name = prefix + ".weight";
   gamma.cols = config.width;
   gamma.init = Init::ones;
+  gamma.computes_with_master = true;
   gamma_ = &parameters.add(gamma);
   if (config.biases()) {
     Parameter beta;
     beta.name = prefix + ".bias";
     beta.cols = config.width;
+    beta.computes_with_master = true;
     beta_ = &parameters.add(beta);
   }
 }

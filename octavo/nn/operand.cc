@@ -22,13 +22,14 @@ bool OperandSlot::wants_amax() const {
 }
 
 uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
-                               float* column_sums) const {
+                               float* column_sums, float x_scale) const {
   out.granularity = spec_.granularity;
   out.by_column = across_ && spec_.granularity.kind == Granularity::row;
   if (pass.planning()) return 0;
   const PartTimer timer(pass.times, Part::quantize);
   QuantizeRequest request;
   request.x = x;
+  request.x_scale = x_scale;
   request.column_sums = column_sums;
   if (amax) request.amax = *amax;
   request.seed = pass.rounding_seed(slot_);
@@ -77,15 +78,16 @@ CodesOut OperandSlot::encoding(const ScaledTensor& out, uint64_t seed) const {
           .seed = seed};
 }
 
-void OperandSlot::requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const {
+void OperandSlot::requantize(Pass& pass, ConstMatrix x, float x_scale, ScaledTensor& out) const {
   if (spec_.scaling.kind != ScalingKind::delayed) {
-    quantize(pass, x, nullptr, out);
+    quantize(pass, x, nullptr, out, nullptr, x_scale);
     return;
   }
   out.granularity = spec_.granularity;
   out.scales[0] = pass.scaler.last_scale(slot_);
   QuantizeArgs args;
   args.x = x;
+  args.x_scale = x_scale;
   args.out = encoding(out, pass.rounding_seed(slot_));
   pass.run(Part::quantize, [&](ThreadPool& pool) { octavo::quantize(args, pool); });
 }
@@ -212,10 +214,14 @@ CodesOut SavedOperand::again(int64_t rows) const {
   return slots_.across().encoding(out, kept_.seed);
 }
 
+Weight::Weight(Parameter& parameter, OperandSlots slots) : parameter(&parameter), slots_(std::move(slots)) {
+  if (reads_master(slots_.along()) || reads_master(slots_.across())) parameter.computes_with_master = true;
+}
+
 void Weight::plan(Arena& arena) {
   const int64_t rows = parameter->rows, cols = parameter->cols;
   for_each_copy([&](const OperandSlot& slot, Copy& copy) {
-    if (slot.direct(Format::fp32)) return;
+    if (reads_master(slot)) return;
     copy.codes_block =
         arena.reserve("compute weights", static_cast<size_t>(rows * cols * bytes(slot.format())));
     copy.scales_block =
@@ -254,7 +260,7 @@ void Weight::bind(const Arena& arena) {
   for (Packed* packed : {&packed_forward_, &packed_backward_})
     packed->data = packed->block.bytes ? arena.at<void>(packed->block) : nullptr;
   for_each_copy([&](const OperandSlot& slot, Copy& copy) {
-    if (slot.direct(Format::fp32)) {
+    if (reads_master(slot)) {
       copy.tensor.codes = dense(parameter->value, Format::fp32, parameter->rows, parameter->cols);
       return;
     }
@@ -265,22 +271,54 @@ void Weight::bind(const Arena& arena) {
 }
 
 void Weight::refresh(Pass& pass) {
-  refresh_from(pass, parameter->value, parameter->amax >= 0 ? &parameter->amax : nullptr);
+  const Stored& master = parameter->master.at;
+  refresh_from(pass, dense(master.data, master.format, parameter->rows, parameter->cols), master.scale,
+               parameter->amax >= 0 ? &parameter->amax : nullptr);
+}
+
+bool Weight::casts_parts() const {
+  const auto alone = [](const OperandSlot& slot) {
+    const ScalingKind kind = slot.spec().scaling.kind;
+    const bool fixed = kind == ScalingKind::none || kind == ScalingKind::static_ || kind == ScalingKind::constant;
+    return slot.spec().granularity.kind == Granularity::tensor && slot.spec().rounding != Rounding::stochastic &&
+           (fixed || !carries_scale(slot.format()));
+  };
+  return alone(slots_.along()) && alone(slots_.across());
+}
+
+void Weight::refresh_part(Pass& pass) {
+  const StateTensor& master = parameter->master;
+  if (master.part.count == 0) return;
+  if (parameter->has_whole_master()) return refresh(pass);
+  assert(casts_parts());
+  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+    ScaledTensor part = copy.tensor;
+    part.codes = dense(static_cast<std::byte*>(copy.tensor.codes.data) +
+                           master.part.first * octavo::bytes(slot.format()),
+                       slot.format(), 1, master.part.count);
+    slot.quantize(pass, dense(master.at.data, master.at.format, 1, master.part.count), nullptr, part, nullptr,
+                  master.at.scale);
+  });
+}
+
+std::vector<Scaler::Slot> Weight::scale_slots() const {
+  if (slots_.two()) return {slots_.along().slot(), slots_.across().slot()};
+  return {slots_.along().slot()};
 }
 
 void Weight::requantize(Pass& pass) {
+  const Stored& master = parameter->master.at;
   for_each_copy([&](const OperandSlot& slot, Copy& copy) {
-    if (!slot.direct(Format::fp32))
-      slot.requantize(pass, dense(parameter->value, Format::fp32, parameter->rows, parameter->cols),
+    if (!reads_master(slot))
+      slot.requantize(pass, dense(master.data, master.format, parameter->rows, parameter->cols), master.scale,
                       copy.tensor);
   });
   pack(pass);
 }
 
-void Weight::refresh_from(Pass& pass, const float* values, const float* amax) {
+void Weight::refresh_from(Pass& pass, ConstMatrix values, float scale, const float* amax) {
   for_each_copy([&](const OperandSlot& slot, Copy& copy) {
-    if (!slot.direct(Format::fp32))
-      slot.quantize(pass, dense(values, Format::fp32, parameter->rows, parameter->cols), amax, copy.tensor);
+    if (!reads_master(slot)) slot.quantize(pass, values, amax, copy.tensor, nullptr, scale);
   });
   pack(pass);
 }

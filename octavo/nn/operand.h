@@ -7,7 +7,10 @@
 // serves both where the recipe says the same of both and a scale is shared by the whole tensor; else each has
 // its own.
 #pragma once
+#include <cstddef>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "octavo/nn/parameter.h"
 #include "octavo/nn/pass.h"
@@ -29,8 +32,9 @@ class OperandSlot {
   /// Codes and scales of x into `out`. `amax`: max |x| where the producer already knows it, else nullptr.
   /// `column_sums`: [cols], the sums of the columns of x are added to it in the same pass, or nullptr.
   /// Returns the seed that stochastic rounding used.
+  /// `x_scale`: value = element * x_scale, where x is what is stored of a weight.
   uint64_t quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
-                    float* column_sums = nullptr) const;
+                    float* column_sums = nullptr, float x_scale = 1) const;
   /// Whether the scale does not depend on the data about to be quantized, so that its producer can write
   /// codes.
   bool scale_is_known(const Pass& pass) const;
@@ -41,12 +45,13 @@ class OperandSlot {
   CodesOut encoding(const ScaledTensor& out, uint64_t seed) const;
   /// The same codes again from the same x, after the scaler's state was restored: a scale that depends on
   /// history is the last one, not chosen anew.
-  void requantize(Pass& pass, ConstMatrix x, ScaledTensor& out) const;
+  void requantize(Pass& pass, ConstMatrix x, float x_scale, ScaledTensor& out) const;
   int64_t scales(int64_t rows, int64_t cols) const {
     return across_ ? scale_count(spec_.granularity, cols, rows) : scale_count(spec_.granularity, rows, cols);
   }
   bool wants_amax() const;
   const RoleSpec& spec() const { return spec_; }
+  Scaler::Slot slot() const { return slot_; }
 
  private:
   std::string tensor_, role_;
@@ -143,7 +148,7 @@ class SavedOperand {
 /// A matrix parameter and its compute copy.
 class Weight {
  public:
-  Weight(Parameter& parameter, OperandSlots slots) : parameter(&parameter), slots_(std::move(slots)) {}
+  Weight(Parameter& parameter, OperandSlots slots);
   void plan(Arena& arena);
   /// Room for the weight packed for the GEMMs that read it, made with each refresh: forward, and backward if
   /// `training`. `input` and `grad`: the formats of the other operands of the two.
@@ -151,14 +156,37 @@ class Weight {
   void bind(const Arena& arena);
   /// Makes the compute copy of the master. Once per optimizer step.
   void refresh(Pass& pass);
+  /// The same of the part of the master that is here. Of less than all of it where the rule needs no more than a
+  /// part.
+  void refresh_part(Pass& pass);
+  /// Whether parts can be cast by themselves: no scale depends on the whole tensor.
+  bool casts_parts() const;
+  /// fn(codes, scales) for each compute copy that is not the master itself; scales may be empty.
+  template <class Fn>
+  void for_each_payload(Elements part, Fn fn) {
+    for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+      if (reads_master(slot)) return;
+      const int64_t wide = octavo::bytes(slot.format());
+      fn(std::span(static_cast<std::byte*>(copy.tensor.codes.data) + part.first * wide,
+                   static_cast<size_t>(part.count * wide)),
+         std::span(copy.tensor.scales,
+                   carries_scale(slot.format())
+                       ? static_cast<size_t>(slot.scales(parameter->rows, parameter->cols))
+                       : 0));
+    });
+  }
+  /// After payloads came from elsewhere.
+  void repack(Pass& pass) const { pack(pass); }
+  /// Of the scales of its compute copies.
+  std::vector<Scaler::Slot> scale_slots() const;
   /// The compute copy as it was when the master and the scaler's state were saved.
   void requantize(Pass& pass);
-  /// As refresh(), from values that are not kept (a checkpoint being read).
-  void refresh_from(Pass& pass, const float* values, const float* amax);
+  /// As refresh(), from values (element * scale) that are not kept: a checkpoint being read.
+  void refresh_from(Pass& pass, ConstMatrix values, float scale, const float* amax);
   /// What the forward pass reads.
   Format format() const { return slots_.along().format(); }
   /// True when that is the FP32 master itself.
-  bool reads_master() const { return slots_.along().direct(Format::fp32); }
+  bool reads_master() const { return reads_master(slots_.along()); }
   Operand get() const { return {along_.tensor, slots_.two() ? across_.tensor : along_.tensor}; }
   /// For y = x W^T (`forward`) or dx = dy W, or nullptr.
   const void* packed(bool forward) const { return (forward ? packed_forward_ : packed_backward_).data; }
@@ -180,6 +208,9 @@ class Weight {
   void for_each_copy(Fn fn) {
     fn(slots_.along(), along_);
     if (slots_.two()) fn(slots_.across(), across_);
+  }
+  bool reads_master(const OperandSlot& slot) const {
+    return slot.direct(Format::fp32) && parameter->master.is_fp32();
   }
   GemmArgs product(bool forward) const;
   void pack(Pass& pass) const;

@@ -10,7 +10,9 @@ namespace octavo {
 
 Parameter& ParameterSet::add(Parameter parameter) {
   parameters_.push_back(std::move(parameter));
-  return parameters_.back();
+  Parameter& p = parameters_.back();
+  p.owned = {0, p.size()};
+  return p;
 }
 
 Parameter* ParameterSet::find(const std::string& name) {
@@ -25,23 +27,60 @@ int64_t ParameterSet::total_size() const {
   return total;
 }
 
-void ParameterSet::reserve(Parameter& p, Arena& arena, Purpose purpose, int moments, bool keep_value) {
-  const size_t bytes = static_cast<size_t>(p.size()) * sizeof(float);
-  if (keep_value) p.value_block = arena.reserve("weights", bytes);
-  if (purpose != Purpose::training) return;
-  p.grad_block = arena.reserve("gradients", bytes);
-  p.moment1_block = arena.reserve("optimizer", bytes);
-  p.moment2_block = moments > 1 ? arena.reserve("optimizer", bytes) : Arena::Block{};
+void ParameterSet::reserve(StateTensor& state, Arena& arena, const char* category, int64_t copies) {
+  state.block = {};
+  if (state.part.count > 0)
+    state.block = arena.reserve(category, static_cast<size_t>(copies) * state.bytes());
+}
+
+void ParameterSet::plan(Arena& arena, const Layout& layout) {
+  replicas_ = layout.replicas;
+  for (Parameter& p : parameters_) {
+    const Elements all{0, p.size()};
+    p.divided = layout.sharded_masters && !p.computes_with_master;
+    p.master.part = p.divided ? p.owned : all;
+    p.weight_grad.part = all;
+    p.moment1.part = layout.sharded_moments ? p.owned : all;
+    p.moment2.part = layout.moments > 1 ? p.moment1.part : Elements{};
+    reserve(p.master, arena, "weights");
+    reserve(p.weight_grad, arena, "gradients", replicas_);
+    reserve(p.moment1, arena, "optimizer");
+    reserve(p.moment2, arena, "optimizer");
+  }
+}
+
+void ParameterSet::bind(StateTensor& state, const Arena& arena) {
+  state.at = {state.block.bytes ? arena.at<void>(state.block) : nullptr, state.spec.format, 1};
 }
 
 void ParameterSet::bind(const Arena& arena) {
-  const auto address = [&](Arena::Block block) { return block.bytes ? arena.at<float>(block) : nullptr; };
   for (Parameter& p : parameters_) {
-    p.value = address(p.value_block);
-    p.grad = address(p.grad_block);
-    p.moment1 = address(p.moment1_block);
-    p.moment2 = address(p.moment2_block);
+    for (StateTensor* state : {&p.master, &p.weight_grad, &p.moment1, &p.moment2}) bind(*state, arena);
+    const auto fp32 = [](const StateTensor& t) { return t.is_fp32() ? static_cast<float*>(t.at.data) : nullptr; };
+    p.value = p.master.part.count == p.size() ? fp32(p.master) : nullptr;
+    p.grad = fp32(p.weight_grad);
   }
+  replica_ = 0;
+  replica_scales_.assign(static_cast<size_t>(replicas_), std::vector<float>(parameters_.size(), 1.0f));
+}
+
+void ParameterSet::use_replica(int64_t r) {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    Parameter& p = parameters_[i];
+    replica_scales_[static_cast<size_t>(replica_)][i] = p.weight_grad.at.scale;
+    p.weight_grad.at = from(p.weight_grad.at, (r - replica_) * p.size());
+    p.weight_grad.at.scale = replica_scales_[static_cast<size_t>(r)][i];
+    if (p.grad) p.grad = static_cast<float*>(p.weight_grad.at.data);
+    p.grad_squares = -1;
+  }
+  replica_ = r;
+}
+
+Stored ParameterSet::replica(size_t index, int64_t r) const {
+  const Parameter& p = parameters_[index];
+  Stored at = from(p.weight_grad.at, (r - replica_) * p.size());
+  if (r != replica_) at.scale = replica_scales_[static_cast<size_t>(r)][index];
+  return at;
 }
 
 void ParameterSet::initial_values(const Parameter& p, uint64_t seed, float* out, ThreadPool& pool) const {
@@ -58,10 +97,18 @@ void ParameterSet::initial_values(const Parameter& p, uint64_t seed, float* out,
   });
 }
 
-void ParameterSet::initialize(uint64_t seed, ThreadPool& pool) {
+void ParameterSet::initialize(uint64_t seed, Scaler& scaler, ThreadPool& pool) {
+  std::vector<float> drawn;
   for (Parameter& p : parameters_) {
-    initial_values(p, seed, p.value, pool);
     p.amax = -1;
+    if (p.value) {
+      initial_values(p, seed, p.value, pool);
+      continue;
+    }
+    if (p.master.part.count == 0) continue;
+    drawn.resize(static_cast<size_t>(p.size()));
+    initial_values(p, seed, drawn.data(), pool);
+    store(p.master, drawn.data() + p.master.part.first, std::nullopt, scaler, seed, pool);
   }
 }
 

@@ -9,12 +9,13 @@
 #include "octavo/base/arena.h"
 #include "octavo/base/thread_pool.h"
 #include "octavo/nn/scheme.h"
+#include "octavo/nn/state.h"
 
 namespace octavo {
 
 enum class Init { zeros, ones, normal };
 
-/// One named tensor, always [rows, cols] with rows = output features, FP32 masters. Vectors have rows == 1.
+/// One named tensor, always [rows, cols] with rows = output features. Vectors have rows == 1.
 struct Parameter {
   std::string name;  ///< the Hugging Face name
   int64_t rows = 1, cols = 0;
@@ -24,21 +25,28 @@ struct Parameter {
   bool decay = false;               ///< matrices decay, vectors do not
   bool transposed_on_disk = false;  ///< GPT-2's Conv1D stores [in, out]
 
-  float* value =
-      nullptr;            ///< FP32 master; nullptr in a model made for inference whose compute copy is enough
-  float* grad = nullptr;  ///< training only
-  float* moment1 = nullptr;
-  float* moment2 = nullptr;  ///< where the optimizer has two
-  float amax = -1;           ///< max |value| when known from the optimizer pass, else negative
+  /// FP32 unless the recipe keeps the state of this parameter in other numbers. A model made for inference has a
+  /// master only where its compute copy is not enough; the others are for training, moment2 where the optimizer has
+  /// two. Of several ranks each may keep a part.
+  StateTensor master, weight_grad, moment1, moment2;
+  RoleSpec wire;                      ///< the gradient between ranks (comm.weight_grad)
+  Scaler::Slot wire_slot = -1;        ///< of its scale, where it has one
+  bool computes_with_master = false;  ///< every rank needs all of the master, to compute with it or to cast it
+  Elements owned;                     ///< what this process updates
+  bool divided = false;               ///< of the master only that is here
+  float* value = nullptr;             ///< the master where it is whole and FP32, else nullptr
+  float* grad = nullptr;              ///< the gradient where it is FP32, else nullptr
+  float amax = -1;  ///< max |master| when known from the optimizer pass, else negative
 
   /// The first contribution of a step overwrites the gradient, so that nothing has to zero it or add to
   /// zeros.
   bool overwritten_first = false;
   bool grad_stale = false;   ///< what grad holds is of the step before; the next contribution overwrites it
   double grad_squares = -1;  ///< sum of squares of grad where its last writer took it along, else negative
+  int64_t grad_saturated = 0;  ///< codes at the end of their range in a gradient that is kept as codes
 
-  Arena::Block value_block, grad_block, moment1_block, moment2_block;
   int64_t size() const { return rows * cols; }
+  bool has_whole_master() const { return master.part.count == size(); }
 };
 
 /// What a model instance keeps beside its compute copies.
@@ -53,26 +61,43 @@ class ParameterSet {
   Parameter* find(const std::string& name);
   int64_t total_size() const;
 
-  /// Reserves masters ("weights"), gradients and 1 or 2 `moments` as `purpose` needs. `keep_value(p)` false
-  /// drops the master of p.
-  template <class Keep>
-  void plan(Arena& arena, Purpose purpose, int moments, Keep keep_value) {
-    for (Parameter& p : parameters_)
-      reserve(p, arena, purpose, moments, purpose == Purpose::training || keep_value(p));
+  /// Where parts of the state lie.
+  struct Layout {
+    int moments = 2;  ///< optimizer states a parameter
+    /// Of each rank's gradients that this process computes one after the other there is a set of its own.
+    int64_t replicas = 1;
+    bool sharded_moments = false, sharded_masters = false;  ///< only Parameter::owned is here
+  };
+  /// Training: reserves masters ("weights"), gradients and moments.
+  void plan(Arena& arena, const Layout& layout);
+  /// Inference: masters alone, of those parameters that need them.
+  template <class Needs>
+  void plan_masters(Arena& arena, Needs needs) {
+    for (Parameter& p : parameters_) {
+      p.master.part = {0, needs(p) ? p.size() : 0};
+      reserve(p.master, arena, "weights");
+    }
   }
   /// Sets the pointers after Arena::commit().
   void bind(const Arena& arena);
+  /// Makes the gradients of replica r those that layers write.
+  void use_replica(int64_t r);
+  /// Gradient set r of parameter `index`, with its own scale.
+  Stored replica(size_t index, int64_t r) const;
 
   /// Draws every value from (seed, index of the parameter): independent of threads and of the order of calls.
-  void initialize(uint64_t seed, ThreadPool& pool);
+  void initialize(uint64_t seed, Scaler& scaler, ThreadPool& pool);
   /// The initial values of one parameter, written to out[size()].
   void initial_values(const Parameter& p, uint64_t seed, float* out, ThreadPool& pool) const;
   /// Begins a step: gradients count as zero from here on.
   void zero_gradients(ThreadPool& pool);
 
  private:
-  static void reserve(Parameter& p, Arena& arena, Purpose purpose, int moments, bool keep_value);
+  static void reserve(StateTensor& state, Arena& arena, const char* category, int64_t copies = 1);
+  static void bind(StateTensor& state, const Arena& arena);
   std::deque<Parameter> parameters_;
+  int64_t replicas_ = 1, replica_ = 0;
+  std::vector<std::vector<float>> replica_scales_;  ///< [replica][parameter]: of the sets that are not in use
 };
 
 }  // namespace octavo

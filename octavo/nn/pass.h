@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,8 @@ class Pass {
   StepTimes times;
   std::vector<TensorRecord>* records = nullptr;  ///< filled by every quantization when set
   Probe* probe = nullptr;  ///< asked at every place when set; values that would go by as codes are then kept
+  /// When set: told in the backward pass that the gradients of all parameters from an index on are complete.
+  std::function<void(size_t first)> on_gradients;
   bool last_of_step = false;   ///< the gradients will be complete: their norm can be taken along
   bool exact = false;          ///< products and attention sum a few rows like many
   uint64_t seed = 0;           ///< of stochastic rounding; a new one each step

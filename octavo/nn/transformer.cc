@@ -28,9 +28,11 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
   const std::string prefix = config_.family == Family::gpt2 ? "transformer.h." : "model.layers.";
   for (int i = 0; i < blocks; ++i) {
     const Build inside{config_, recipe_, scaler_, parameters_, purpose_, i, blocks};
+    block_parameters_.push_back(parameters_.all().size());
     blocks_.push_back(Block::make(prefix + std::to_string(i), inside, config_.rotary() ? &rope_ : nullptr));
     saved_.push_back(blocks_.back()->make_saved(inside));
   }
+  block_parameters_.push_back(parameters_.all().size());
   head_ = std::make_unique<Head>(config_, outside, config_.tied_head ? &embedding_->table() : nullptr);
   if (config_.tied_head && head_->linear().weight().format() == recipe_.wide())
     embedding_->read_from(head_->linear().weight());
@@ -59,9 +61,12 @@ void Transformer::reserve(const Limits& limits) {
     if (!weight->reads_master()) copied.push_back(weight->parameter);
   for (Weight* weight : weights())
     if (weight->reads_master()) std::erase(copied, weight->parameter);
-  parameters_.plan(arena_, purpose_, limits_.moments, [&](const Parameter& p) {
-    return std::find(copied.begin(), copied.end(), &p) == copied.end();
-  });
+  if (purpose_ == Purpose::training)
+    parameters_.plan(arena_, limits_.state);
+  else
+    parameters_.plan_masters(arena_, [&](const Parameter& p) {
+      return std::find(copied.begin(), copied.end(), &p) == copied.end();
+    });
   for (Weight* weight : weights()) weight->plan(arena_);
   if (limits_.pack_weights) {
     for (const auto& block : blocks_)
@@ -164,7 +169,7 @@ void Transformer::allocate(const Limits& limits) {
 }
 
 void Transformer::initialize(uint64_t seed) {
-  parameters_.initialize(seed, pool_);
+  parameters_.initialize(seed, scaler_, pool_);
   refresh_weights();
 }
 
@@ -185,25 +190,71 @@ int64_t Transformer::weight_bytes() {
   return total;
 }
 
-void Transformer::set_parameter(Parameter& parameter, const float* values) {
-  if (parameter.value) std::copy(values, values + parameter.size(), parameter.value);
+void Transformer::set_parameter(Parameter& parameter, const float* values, bool as_saved) {
+  StateTensor& master = parameter.master;
   parameter.amax = -1;
-  for (Weight* weight : weights())
-    if (weight->parameter == &parameter) weight->refresh_from(*pass_, values, nullptr);
+  if (master.at.data) {
+    const float* const part = values + master.part.first;
+    if (as_saved)
+      restore(master, part, scaler_, pool_);
+    else
+      store(master, part, std::nullopt, scaler_, pass_->seed, pool_);
+  }
+  // Of the master where there is one, which may have rounded the values.
+  for (Weight* weight : weights()) {
+    if (weight->parameter != &parameter) continue;
+    if (parameter.has_whole_master())
+      weight->refresh(*pass_);
+    else
+      weight->refresh_from(*pass_, dense(values, Format::fp32, parameter.rows, parameter.cols), 1, nullptr);
+  }
 }
 
 // Stochastic rounding draws by the number of quantizations so far in the step. Weights have numbers of their
 // own, so that a restored model can draw the same again whatever the step did before.
 constexpr uint64_t kWeightDraws = uint64_t{1} << 40;
 
+template <class Fn>
+void Transformer::for_each_weight(Fn fn) {
+  uint64_t draws = kWeightDraws;
+  for (Weight* weight : weights()) {
+    pass_->quantizations = draws;  // whichever weights are left to other ranks
+    draws += 4;
+    fn(*weight);
+  }
+}
+
 void Transformer::refresh_weights() {
-  pass_->quantizations = kWeightDraws;
-  for (Weight* weight : weights()) weight->refresh(*pass_);
+  refresh_divided_weights();
+  refresh_whole_weights();
+}
+
+void Transformer::refresh_divided_weights() {
+  for_each_weight([&](Weight& weight) {
+    if (weight.parameter->divided) weight.refresh_part(*pass_);
+  });
+}
+
+void Transformer::refresh_whole_weights() {
+  for_each_weight([&](Weight& weight) {
+    if (!weight.parameter->divided) weight.refresh(*pass_);
+  });
 }
 
 void Transformer::requantize_weights() {
-  pass_->quantizations = kWeightDraws;
-  for (Weight* weight : weights()) weight->requantize(*pass_);
+  for_each_weight([&](Weight& weight) {
+    if (weight.parameter->has_whole_master())
+      weight.requantize(*pass_);
+    else
+      weight.refresh_part(*pass_);  // whose scales need no history
+  });
+}
+
+std::vector<Weight*> Transformer::weights_of(const Parameter& parameter) {
+  std::vector<Weight*> found;
+  for (Weight* weight : weights())
+    if (weight->parameter == &parameter) found.push_back(weight);
+  return found;
 }
 
 Stream Transformer::embed(const Batch& batch) {
@@ -245,10 +296,17 @@ LossSum Transformer::train(const Batch& batch, const int32_t* targets, float gra
   const bool wanted =
       std::any_of(blocks_.begin(), blocks_.end(), [](const auto& block) { return block->wants_grad_amax(); });
   float* amax = wanted ? pass_->new_amax() : nullptr;
+  const auto complete_from = [&](size_t parameter) {
+    if (pass_->on_gradients && !pass_->planning()) pass_->on_gradients(parameter);
+  };
   const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream, amax);
-  for (size_t i = blocks_.size(); i-- > 0;)
+  complete_from(block_parameters_.back());
+  for (size_t i = blocks_.size(); i-- > 0;) {
     blocks_[i]->backward(*pass_, batch, saved_[i], limits_.kept, dstream, amax);
+    complete_from(block_parameters_[i]);
+  }
   embedding_->backward(*pass_, batch, dstream);
+  complete_from(0);
   return sum;
 }
 

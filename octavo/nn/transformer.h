@@ -26,7 +26,7 @@ struct Limits {
   /// bits however the tokens come in (where no scale depends on the data). Slower token by token. Training
   /// has that order always.
   bool exact = false;
-  int moments = 2;  ///< training: optimizer states a parameter
+  ParameterSet::Layout state{};  ///< training
 };
 
 class Transformer {
@@ -62,9 +62,16 @@ class Transformer {
   int64_t weight_bytes();
   /// Sets one parameter from FP32 values; the compute copy follows at once, so a model for inference need not
   /// keep the master.
-  void set_parameter(Parameter& parameter, const float* values);
+  /// `as_saved`: a training state being read back, whose scales the scaler holds already.
+  void set_parameter(Parameter& parameter, const float* values, bool as_saved = false);
   /// Compute copies of all masters. After initialize() and every optimizer step.
   void refresh_weights();
+  /// The same in two parts, for masters that are divided among ranks: of the parts of divided ones that are here; of
+  /// those that are here as a whole.
+  void refresh_divided_weights();
+  void refresh_whole_weights();
+  /// What layers compute with instead of the master.
+  std::vector<Weight*> weights_of(const Parameter& parameter);
   /// Training, after masters and the scaler's state were read back: the compute copies refresh_weights() made
   /// last, bit for bit, given the same pass().seed.
   void requantize_weights();
@@ -95,6 +102,9 @@ class Transformer {
   void reserve(const Limits& limits);
   void bind();
   std::vector<Weight*> weights();
+  /// fn(weight) for each, with draws of stochastic rounding that are its own.
+  template <class Fn>
+  void for_each_weight(Fn fn);
   Stream embed(const Batch& batch);
   void forward(const Batch& batch, bool cached);
   void rehearse();
@@ -109,6 +119,7 @@ class Transformer {
   std::unique_ptr<EmbeddingLayer> embedding_;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<Head> head_;
+  std::vector<size_t> block_parameters_;  ///< index of the first parameter of each block, then of the head
   std::vector<BlockSaved> saved_;  ///< one a block; parts that are not kept share their memory
   std::vector<KvCache> cache_;
 

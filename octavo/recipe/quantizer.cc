@@ -19,6 +19,7 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
 
   QuantizeArgs args;
   args.x = request.x;
+  args.x_scale = request.x_scale;
   args.out.codes = out.codes;
   args.out.rounding = spec.rounding;
   args.out.overflow = spec.overflow;
@@ -34,19 +35,19 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
   args.out.scale_per_column = out.by_column;
 
   if (rows) {
-    (out.by_column ? column_amax : row_amax)(request.x, out.scales, pool);
+    (out.by_column ? column_amax : row_amax)(request.x, out.scales, pool, request.x_scale);
     const int64_t count = out.by_column ? request.x.cols : request.x.rows;
     scaler.row_scales(slot, std::span(out.scales, static_cast<size_t>(count)));
     quantize(args, pool);
     return;
   }
   if (scaler.needs_histogram(slot)) {
-    out.scales[0] = scaler.scale_for(slot, magnitude_histogram(request.x, pool));
+    out.scales[0] = scaler.scale_for(slot, magnitude_histogram(request.x, pool, request.x_scale));
     quantize(args, pool);
     return;
   }
   std::optional<float> seen = request.amax;
-  if (scaler.needs_amax(slot) && !seen) seen = amax(request.x, pool);
+  if (scaler.needs_amax(slot) && !seen) seen = amax(request.x, pool, request.x_scale);
   out.scales[0] = scaler.scale_for(slot, seen.value_or(0.0f));
   float measured = 0;
   if ((scaler.wants_observation(slot) || request.stats) && !seen) args.amax = &measured;

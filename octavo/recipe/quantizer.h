@@ -12,7 +12,8 @@
 namespace octavo {
 
 struct QuantizeRequest {
-  ConstMatrix x;  ///< fp32 or bf16
+  ConstMatrix x;      ///< any format with a sign
+  float x_scale = 1;  ///< value = element * x_scale; ignored for fp32 and bf16
   std::optional<float>
       amax;           ///< max |x| when the caller has it (a fused epilogue); else a pass over x when needed
   uint64_t seed = 0;  ///< stochastic rounding

@@ -21,6 +21,7 @@ template <class C, class Visit>
 void each_key(C& c, Visit visit) {
   visit("preset", c.preset, "the preset these values started from");
   visit("recipe", c.recipe, "numeric recipe: a name from `octavo recipes`, or a .toml file");
+  visit("recipe_set", c.recipe_set, "changes of the recipe, as store.moment2.format=e4m3");
   visit("out", c.out, "run directory");
   visit("init", c.init, "model directory to start from instead of random weights");
   visit("seed", c.seed, "seed of initial weights and data order");
@@ -68,6 +69,18 @@ void each_key(C& c, Visit visit) {
         "what the backward pass makes again instead of keeping it, to the same bits: norm, activation, block "
         "(all "
         "but the stream between blocks), none, or auto (norm and activation where inputs have 8 bits)");
+  visit("parallel.logical_ranks", c.parallel.logical_ranks,
+        "data-parallel ranks, each with its own micro-batches; a process computes several of them in turn; 0 = one "
+        "for each process");
+  visit("parallel.zero", c.parallel.zero,
+        "what ranks divide among themselves: 0 = nothing, 1 = optimizer state, 2 = and gradients, 3 = and weights");
+  visit("parallel.partition", c.parallel.partition,
+        "how they divide it: tensors = whole ones, slices = evenly, auto = slices where no scale is shared by a "
+        "tensor");
+  visit("parallel.bucket_mb", c.parallel.bucket_mb,
+        "megabytes of gradients or weights that travel together; results do not depend on it");
+  visit("parallel.deadline", c.parallel.deadline,
+        "seconds a rank may wait for another before the job is ended, 0 = for ever");
   visit("optim.name", c.optim.name, "adamw or lion");
   visit(
       "optim.base_width", c.optim.base_width,
@@ -284,6 +297,15 @@ void validate(const RunConfig& c) {
   check(c.log.tensors_every >= 0, "log.tensors_every", c.log.tensors_every, "0 or more");
   check(c.checkpoint.every >= 0, "checkpoint.every", c.checkpoint.every, "0 or more");
   check(c.checkpoint.keep >= 1, "checkpoint.keep", c.checkpoint.keep, "at least 1");
+  check(c.parallel.logical_ranks >= 0 && c.parallel.logical_ranks <= 65536, "parallel.logical_ranks",
+        c.parallel.logical_ranks, "0 (one for each process) to 65536");
+  check(c.parallel.zero >= 0 && c.parallel.zero <= 3, "parallel.zero", c.parallel.zero, "0, 1, 2 or 3");
+  check(c.parallel.bucket_mb > 0 && c.parallel.bucket_mb <= 1024, "parallel.bucket_mb", c.parallel.bucket_mb,
+        "a number from 0 to 1024");
+  check(c.parallel.deadline >= 0, "parallel.deadline", c.parallel.deadline, "0 (none) or more");
+  if (const std::string& word = c.parallel.partition; word != "auto" && word != "tensors" && word != "slices")
+    fail_usage(fmt::format("parallel.partition is '{}'{}", word,
+                           did_you_mean(word, {"auto", "tensors", "slices"})));
   packing(c.data.packing);
   const std::vector<std::string> schedules{"cosine", "linear", "constant"};
   const std::vector<std::string> optimizers{"adamw", "lion"};

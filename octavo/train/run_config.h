@@ -14,6 +14,7 @@ namespace octavo {
 struct RunConfig {
   std::string preset;  ///< where the values below started from; informative
   std::string recipe = "fp8-amax";
+  std::vector<std::string> recipe_set;  ///< changes of the recipe, load_recipe()
   std::string out;   ///< run directory
   std::string init;  ///< model directory to start from; empty: random
   int64_t seed = 1;
@@ -43,6 +44,13 @@ struct RunConfig {
     bool pack_weights = false;                   ///< once a step, for all micro-batches
     std::vector<std::string> recompute{"auto"};  ///< auto, none, norm, activation, block
   } train;
+
+  struct Parallel {
+    int64_t logical_ranks = 0;  ///< data-parallel ranks; 0: one for each process
+    int64_t zero = 0;           ///< ZeRO stage
+    std::string partition = "auto";
+    double bucket_mb = 32, deadline = 600;
+  } parallel;
 
   struct Optim {
     std::string name = "adamw";

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Data-parallel training: ranks compute gradients of their own micro-batches, which are summed in the recipe's
+// numbers; what the optimizer keeps may be divided among them (ZeRO, arXiv:1910.02054).
+//
+// Ranks are logical: N of them, mapped in order on P processes, P a divisor of N. A process computes the gradients
+// of its ranks one after the other. Every sum is in the order of ranks and every decision is made of what all ranks
+// said, so results depend on N and not on P, nor on how bytes travelled.
+//
+// A step: (1) backward passes; as soon as the last rank of this process has the gradients of a bucket, the bucket is
+// reduced by the thread that communicates: ranks agree on one scale a tensor, the gradients become codes of that
+// scale, the owner of each shard receives those of all ranks and sums. (2) join(): losses, histories and saturation
+// counts. (3) the update, of all or (ZeRO) of what this process owns. (4) with ZeRO, weights go to all.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "octavo/base/buffer.h"
+#include "octavo/comm/comm_thread.h"
+#include "octavo/nn/transformer.h"
+#include "octavo/train/checkpoint.h"
+#include "octavo/train/run_config.h"
+#include "octavo/train/shards.h"
+
+namespace octavo {
+
+struct Ranks {
+  int logical = 1, processes = 1, process = 0;
+  int local() const { return logical / processes; }  ///< of this process
+  int first() const { return process * local(); }
+  int process_of(int rank) const { return rank / local(); }
+};
+/// `logical` 0: one for each process. Throws usage when it is no multiple of the processes.
+Ranks make_ranks(int64_t logical, int processes, int process);
+
+/// What one rank has to say of its part of a step.
+struct RankRecord {
+  LossSum sum;
+  int64_t nonfinite = 0;             ///< amaxes that were not finite
+  bool stop = false;                 ///< its process was told to stop
+  std::vector<float> scales;         ///< the scaler's last ones
+  std::vector<float> saturated;      ///< [parameter]: codes at the end of their range
+  std::vector<Scaler::Observation> journal;
+};
+
+/// Bytes this process sends to others in a step.
+struct StepTraffic {
+  int64_t weight_grad = 0, weight = 0, scale = 0;
+};
+
+class DataParallel final : public StateAccess {
+ public:
+  /// `model` is not allocated yet: layout() says how. Decides who owns what.
+  DataParallel(Transformer& model, const Ranks& ranks, const RunConfig::Parallel& config, int moments,
+               CommThread& comm);
+
+  const Ranks& ranks() const { return ranks_; }
+  int zero() const { return zero_; }
+  const std::vector<Shard>& shards() const { return shards_; }
+  const ParameterSet::Layout& layout() const { return layout_; }
+  /// Bytes for gradients and weights that travel.
+  size_t buffer_bytes() const { return send_bytes_ + receive_bytes_; }
+  /// After Transformer::allocate().
+  void bind();
+
+  /// From here on pass().on_gradients of the last rank sends buckets on their way.
+  void begin_step(int64_t step);
+  void gradients_complete(size_t first_parameter);
+  /// All ranks' records, in their order; the scaler takes the joined histories over `before`.
+  std::vector<RankRecord> join(std::span<const RankRecord> own, const std::vector<Scaler::Memory>& before);
+  /// Waits for the sums, which become the gradients of what this process updates. Sum of the squares of all of them,
+  /// infinite where one was not finite. Adapts factors of automatic scaling.
+  double finish_gradients(std::span<const RankRecord> all);
+  /// After an update, or the reading of weights: all ranks get what they compute with.
+  void share_weights(int64_t step);
+
+  /// What one step sends, from shapes alone.
+  StepTraffic planned_traffic() const;
+  /// What was sent since the last call.
+  StepTraffic take_traffic();
+
+  bool has_files() const override { return ranks_.process == 0; }
+  void collect_scales() override;
+  Stored whole(const Parameter& p, const StateTensor& tensor) override;
+  void share(std::span<std::byte> data) override;
+
+ private:
+  struct Bucket {
+    std::vector<size_t> shards;
+    size_t lowest = 0;  ///< parameter
+  };
+  struct ShardResult {
+    double squares = 0;
+    int64_t saturated = 0, nonfinite = 0;
+  };
+
+  std::vector<Bucket> make_buckets(int64_t most_bytes) const;
+  void choose_partition(const std::string& word);
+  const Parameter& parameter(const Shard& s) const { return model_.parameters().all()[s.parameter]; }
+  Parameter& parameter(const Shard& s) { return model_.parameters().all()[s.parameter]; }
+  int process_of(const Shard& s) const { return ranks_.process_of(s.owner); }
+  bool mine(const Shard& s) const { return process_of(s) == ranks_.process; }
+  bool shares_scale(const Parameter& p) const;
+  float local_scale(const Parameter& p, const Stored& gradient) const;
+  void agree_on_scales(Communicator& comm, const Bucket& bucket, int64_t index);
+  void reduce(Communicator& comm, const Bucket& bucket, int64_t index);
+  void sum_shard(size_t shard, std::span<const void* const> parts);
+  void spread_gradients(Communicator& comm, const Bucket& bucket, int64_t index);
+  void spread_weights(Communicator& comm, const Bucket& bucket, int64_t index);
+  std::vector<std::span<std::byte>> payload(const Shard& s);
+
+  Transformer& model_;
+  Ranks ranks_;
+  int zero_;
+  CommThread& comm_;
+  std::vector<Shard> shards_;
+  std::vector<Bucket> buckets_;
+  ParameterSet::Layout layout_;
+  size_t send_bytes_ = 0, receive_bytes_ = 0;
+
+  Buffer send_, receive_;
+  ThreadPool alone_{1};              ///< of the thread that communicates
+  std::vector<float> wire_scales_;   ///< [parameter]: agreed on for this step
+  std::vector<float> result_scales_; ///< [parameter]: of the summed gradient
+  std::vector<ShardResult> results_;
+  std::vector<Ticket> tickets_;
+  size_t posted_ = 0;
+  int64_t step_ = 0;
+  std::vector<std::byte> whole_;
+};
+
+}  // namespace octavo
