@@ -10,11 +10,12 @@ namespace octavo {
 /// Exit codes of the program, and the kinds of error of the library.
 enum class ExitCode {
   ok = 0,
-  check_failed = 1,  ///< a comparison or self-test did not hold
-  usage = 2,         ///< an unknown flag, key, recipe, preset
-  unsupported = 3,   ///< does not fit in memory, or a valid thing this build cannot do
-  bad_data = 4,      ///< a file's content is wrong, or a number became NaN
-  interrupted = 130  ///< stopped by a signal after saving
+  check_failed = 1,   ///< a comparison or self-test did not hold
+  usage = 2,          ///< an unknown flag, key, recipe, preset
+  unsupported = 3,    ///< does not fit in memory, or a valid thing this build cannot do
+  bad_data = 4,       ///< a file's content is wrong, or a number became NaN
+  communication = 5,  ///< a rank of a distributed run does not answer, or the ranks disagree
+  interrupted = 130   ///< stopped by a signal after saving
 };
 
 class Error : public std::runtime_error {
