@@ -34,7 +34,7 @@ void quantize_tensor(Scaler& scaler, Scaler::Slot slot, const QuantizeRequest& r
   args.out.scale_per_column = out.by_column;
 
   if (rows) {
-    (out.by_column ? column_amax : row_amax)(request.x, out.scales, pool);
+    (out.by_column ? column_amax : row_amax)(request.x, out.scales, pool, 1.0f);
     const int64_t count = out.by_column ? request.x.cols : request.x.rows;
     scaler.row_scales(slot, std::span(out.scales, static_cast<size_t>(count)));
     quantize(args, pool);
