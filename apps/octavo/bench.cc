@@ -78,8 +78,9 @@ std::vector<std::string> split_list(const std::string& text, char at) {
 
 Format bench_format(const std::string& word) {
   if (const auto format = format_from_string(word)) return *format;
-  fail_usage(fmt::format("unknown format '{}'{}", word,
-                         did_you_mean(word, {"e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "bf16", "fp32"})));
+  fail_usage(
+      fmt::format("unknown format '{}'{}", word,
+                  did_you_mean(word, {"e4m3", "e5m2", "e4m3fnuz", "e5m2fnuz", "bf16", "fp16", "fp32"})));
 }
 
 Buffer random_matrix(int64_t elements, Format format, uint64_t stream) {
@@ -96,6 +97,8 @@ Buffer random_matrix(int64_t elements, Format format, uint64_t stream) {
       buffer.as<float>()[i] = x;
     else if (format == Format::bf16)
       buffer.as<uint16_t>()[i] = bf16_from_float(x);
+    else if (format == Format::fp16)
+      buffer.as<uint16_t>()[i] = encode<Format::fp16>(x, Rounding::nearest_even, Overflow::saturate);
     else
       buffer.as<uint8_t>()[i] =
           static_cast<uint8_t>(encode(format, x, Rounding::nearest_even, Overflow::saturate));
@@ -113,6 +116,7 @@ void add_bench(CLI::App& app) {
   add_bench_kernels(*c);
   add_bench_attention(*c);
   add_bench_model(*c);
+  add_bench_optimizer(*c);
 }
 
 }  // namespace octavo

@@ -59,5 +59,6 @@ Buffer random_matrix(int64_t elements, Format format, uint64_t stream);
 void add_bench_kernels(CLI::App& bench);
 void add_bench_attention(CLI::App& bench);
 void add_bench_model(CLI::App& bench);
+void add_bench_optimizer(CLI::App& bench);
 
 }  // namespace octavo

@@ -2,6 +2,8 @@
 // Whole jobs on random tokens: one training step, one decoded token.
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -65,7 +67,8 @@ void bench_step(const ModelOptions& o) {
         model.pass().last_of_step = micro + 1 == o.grad_accum;
         model.train(batch, tokens.data() + 1, 1.0f / static_cast<float>(rows * o.grad_accum));
       }
-      optimizer.step(model, ++steps, 1e-4, optimizer.gradient_norm(model));
+      optimizer.step(model, ++steps, 1e-4, std::sqrt(optimizer.gradient_squares(model)));
+      model.refresh_weights();
     };
     UnitPeak peak(gemm_choice(typical_gemm(config, recipe, rows)).variant, pool);
     const double flops =

@@ -71,7 +71,7 @@ void evaluate_data(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   const std::unique_ptr<TokenSource> tokens = open_evaluation_data(text ? text->path() : o.data);
   tokens->require_vocabulary(config.vocab_size);
   const SampleLoader samples(*tokens, limits.seq, 0, false);
-  Progress progress("eval", "sequences");
+  ProgressLine progress("eval", "sequences");
   recorder.begin(*loaded.model);
   const LossSum sum =
       evaluate_loss(*loaded.model, samples, limits.batch, o.batches, recorder.counting(watched(progress)));
@@ -122,7 +122,7 @@ void run(EvalOptions o) {
 
 }  // namespace
 
-std::function<void(int64_t, int64_t)> watched(Progress& progress) {
+std::function<void(int64_t, int64_t)> watched(ProgressLine& progress) {
   return [&progress](int64_t done, int64_t total) {
     progress.update(done, total);
     if (stop_requested()) throw Error(ExitCode::interrupted, "stopped before the evaluation was complete");

@@ -37,7 +37,7 @@ struct EvalOptions {
 using EvalJson = nlohmann::ordered_json;
 
 /// Updates `progress`; throws when the user has asked to stop.
-std::function<void(int64_t, int64_t)> watched(Progress& progress);
+std::function<void(int64_t, int64_t)> watched(ProgressLine& progress);
 
 /// Four decimals; a perplexity of thousands with fewer.
 std::string figure_text(double value);

@@ -101,7 +101,7 @@ void compare_texts(const EvalOptions& o, const Side& a, const Side& b, ThreadPoo
   const Limits limits{o.windows_a_pass(), run.length};
   const LoadedModel loaded_a = load_model(a.model, a.recipe, limits, true, pool),
                     loaded_b = load_model(b.model, b.recipe, limits, true, pool);
-  Progress progress(fmt::format("{} in {} and {}", o.text, a.recipe, b.recipe), "windows");
+  ProgressLine progress(fmt::format("{} in {} and {}", o.text, a.recipe, b.recipe), "windows");
   TextComparison c = compare_text(*loaded_a.model, *loaded_b.model, run.windows, watched(progress));
   progress.finish();
 

@@ -47,7 +47,7 @@ TaskRun run_tasks(const EvalOptions& o, const std::string& model, const std::str
   TaskRun run{model, recipe, {}, 0};
   Stopwatch watch;
   for (size_t t = 0; t < tasks.size(); ++t) {
-    Progress progress(fmt::format("{} in {}", tasks[t].name, recipe), "choices");
+    ProgressLine progress(fmt::format("{} in {}", tasks[t].name, recipe), "choices");
     run.scores.push_back(
         score_task(*loaded.model, tasks[t], tokenized[t], recorder.counting(watched(progress))));
     progress.finish();

@@ -36,7 +36,7 @@ void evaluate_text(const EvalOptions& o, ThreadPool& pool, EvalJson& j) {
   const LoadedModel loaded =
       load_model(o.model, o.recipe, {o.windows_a_pass(), run.length}, true, pool, recorder.weights());
   recorder.begin(*loaded.model);
-  Progress progress(fmt::format("{} in {}", o.text, o.recipe), "windows");
+  ProgressLine progress(fmt::format("{} in {}", o.text, o.recipe), "windows");
   double loss = 0;
   for (const Score& s : score(*loaded.model, run.windows, recorder.counting(watched(progress))))
     loss -= s.log_likelihood;

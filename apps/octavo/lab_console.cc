@@ -67,13 +67,13 @@ class Console : public LabObserver {
 };
 
 std::string prepared(const LabPlan& plan, const std::string& directory) {
-  std::unique_ptr<Progress> progress;
+  std::unique_ptr<ProgressLine> progress;
   std::string stage;
   const auto show = [&](const char* name, int64_t done, int64_t total) {
     if (stage != name) {
       if (progress) progress->finish();
       stage = name;
-      progress = std::make_unique<Progress>(stage, stage == "train tokenizer" ? "tokens" : "bytes");
+      progress = std::make_unique<ProgressLine>(stage, stage == "train tokenizer" ? "tokens" : "bytes");
     }
     progress->update(done, total);
   };

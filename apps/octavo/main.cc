@@ -19,6 +19,11 @@ std::atomic<bool>& stop_requested() {
   return stop;
 }
 
+std::atomic<bool>& terminated() {
+  static std::atomic<bool> told{false};
+  return told;
+}
+
 int& exit_status() {
   static int status = 0;
   return status;
@@ -33,8 +38,9 @@ void add_exact_flags(CLI::App& command, std::optional<bool>& value, const std::s
 
 namespace {
 
-extern "C" void on_signal(int) {
-  if (stop_requested().exchange(true)) _exit(130);
+extern "C" void on_signal(int signal) {
+  if (signal == SIGTERM) terminated() = true;
+  if (stop_requested().exchange(true) && signal != SIGUSR1) _exit(130);
 }
 
 const char* kFooter = R"(Examples:
@@ -124,12 +130,14 @@ int main(int argc, char** argv) {
   action.sa_handler = octavo::on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);  // what schedulers and mpirun pass on before they take the machine away
   std::signal(SIGPIPE, SIG_DFL);
   try {
     return octavo::run(argc, argv);
   } catch (const octavo::Error& error) {
     octavo::quiet() = false;
-    message(fmt::format("octavo: {}", error.what()));
+    // Of an error that all ranks of a job see, one has the words.
+    if (*error.what()) message(fmt::format("octavo: {}", error.what()));
     return static_cast<int>(error.code());
   } catch (const std::bad_alloc&) {
     message("octavo: out of memory; a smaller --micro-batch or sequence length needs less");

@@ -54,7 +54,7 @@ void run_examples(const Options& o) {
   p.out = o.prepare.out;
   p.val_fraction = o.prepare.val_fraction;
   p.shard_tokens = o.prepare.shard_tokens;
-  Progress progress("tokenize", "examples");
+  ProgressLine progress("tokenize", "examples");
   p.progress = [&](const char*, int64_t done, int64_t total) { progress.update(done, total); };
   const Dataset dataset = prepare_examples(p);
   progress.finish();
@@ -69,13 +69,13 @@ void run(Options& o) {
     return;
   }
   o.prepare.format = shard_format(o.format);
-  std::unique_ptr<Progress> progress;
+  std::unique_ptr<ProgressLine> progress;
   std::string stage;
   o.prepare.progress = [&](const char* name, int64_t done, int64_t total) {
     if (stage != name) {
       if (progress) progress->finish();
       stage = name;
-      progress = std::make_unique<Progress>(stage, stage == "train tokenizer" ? "tokens" : "bytes");
+      progress = std::make_unique<ProgressLine>(stage, stage == "train tokenizer" ? "tokens" : "bytes");
     }
     progress->update(done, total);
   };

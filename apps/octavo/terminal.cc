@@ -68,7 +68,7 @@ std::string duration(double seconds) {
   return fmt::format("{}h {:02}m", s / 3600, s / 60 % 60);
 }
 
-void Progress::update(int64_t done, int64_t total) {
+void ProgressLine::update(int64_t done, int64_t total) {
   done_ = done;
   const double wait = interactive() ? 0.1 : 10.0;
   if (printed_ && since_print_.seconds() < wait) return;
@@ -88,7 +88,7 @@ void Progress::update(int64_t done, int64_t total) {
     message(text);
 }
 
-void Progress::finish(const std::string& summary) {
+void ProgressLine::finish(const std::string& summary) {
   message(fmt::format(
       "{}  {}{}in {}", title_,
       summary.empty() ? fmt::format("{} {}", short_number(static_cast<double>(done_)), unit_) : summary, " ",

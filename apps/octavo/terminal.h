@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Progress on stderr: one line rewritten in place on a terminal, now and then a plain line elsewhere.
+// ProgressLine on stderr: one line rewritten in place on a terminal, now and then a plain line elsewhere.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -25,10 +25,10 @@ std::string bytes_text(double bytes);
 /// "5s", "12m 03s", "3h 20m".
 std::string duration(double seconds);
 
-/// Progress of work of a known size: share, rate and time left, at most ten times a second.
-class Progress {
+/// ProgressLine of work of a known size: share, rate and time left, at most ten times a second.
+class ProgressLine {
  public:
-  Progress(std::string title, std::string unit) : title_(std::move(title)), unit_(std::move(unit)) {}
+  ProgressLine(std::string title, std::string unit) : title_(std::move(title)), unit_(std::move(unit)) {}
   void update(int64_t done, int64_t total);
   /// Leaves a full line that says what was done in which time.
   void finish(const std::string& summary = "");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <deque>
 #include <filesystem>
 #include <memory>
@@ -12,6 +13,8 @@
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/base/process.h"
+#include "octavo/comm/make_communicator.h"
+#include "octavo/train/fingerprint.h"
 #include "octavo/train/run_directory.h"
 #include "octavo/train/trainer.h"
 #include "terminal.h"
@@ -42,6 +45,10 @@ constexpr Flag kFlags[] = {{"--train-data", "data.train"},
                            {"--schedule", "optim.schedule"},
                            {"--weight-decay", "optim.weight_decay"},
                            {"--grad-clip", "optim.clip"},
+                           {"--logical-ranks", "parallel.logical_ranks"},
+                           {"--zero", "parallel.zero"},
+                           {"--deadline", "parallel.deadline"},
+                           {"--recipe-set", "recipe_set"},
                            {"--seed", "seed"},
                            {"--threads", "threads"},
                            {"--eval-every", "eval.every"},
@@ -83,6 +90,12 @@ class Console : public TrainObserver {
                         s.examples > 0 ? fmt::format(" of {} examples", s.examples) : "", s.tokens_per_step,
                         s.steps, s.epochs));
     if (!s.resumed_from.empty()) message(fmt::format("resumed  {} (step {})", s.resumed_from, s.first_step));
+    if (s.logical_ranks > 1)
+      message(fmt::format("ranks    {} on {} process{}, ZeRO {}; a step sends {} of gradients and {} of weights from "
+                          "this process",
+                          s.logical_ranks, s.processes, s.processes == 1 ? "" : "es", s.zero,
+                          bytes_text(static_cast<double>(s.traffic.weight_grad)),
+                          bytes_text(static_cast<double>(s.traffic.weight))));
     memory_table(s);
   }
 
@@ -138,7 +151,7 @@ RunConfig resolve(const Options& o) {
     if (o.flags[i].empty()) continue;
     std::string value = o.flags[i][0];
     const std::string key = kFlags[i].key;
-    if (key == "data.train" || key == "data.val" || key == "train.recompute") {
+    if (key == "data.train" || key == "data.val" || key == "train.recompute" || key == "recipe_set") {
       value = "[";
       for (const std::string& path : o.flags[i])
         value += (value.size() > 1 ? "," : "") +
@@ -154,31 +167,7 @@ RunConfig resolve(const Options& o) {
   return config;
 }
 
-void run(const Options& o) {
-  if (o.preset.empty() && o.configs.empty() && o.settings.empty() && o.resume.empty() && o.flags[3].empty())
-    fail_usage(
-        "say what to train: --preset NAME (octavo presets lists them), --config FILE, --init DIR or --resume "
-        "RUN");
-  if (!o.resume.empty() && !o.preset.empty())
-    fail_usage("--resume takes the model from the run; leave --preset away");
-  for (size_t i = 0; i < std::size(kFlags); ++i)
-    if (!o.resume.empty() && !o.flags[i].empty() &&
-        (std::string(kFlags[i].key) == "recipe" || std::string(kFlags[i].key) == "init"))
-      fail_usage(
-          fmt::format("a resumed run keeps what it began with; leave {} away, or start a new run with --init",
-                      kFlags[i].name));
-  if (!o.resume.empty() && !o.out.empty())
-    fail_usage("--resume continues in the run's own directory; leave --out away");
-  const RunConfig config = resolve(o);
-  if (o.dry_run) {
-    const TrainStart start = plan_training(config);
-    message(fmt::format("model    {}", start.model));
-    memory_table(start);
-    fmt::print("{}", to_toml(config));
-    return;
-  }
-  Console console(config.log.profile);
-  const TrainResult result = train(config, !o.resume.empty(), console, stop_requested());
+void finish(const Options& o, const TrainResult& result) {
   message(fmt::format("peak resident memory {}", bytes_text(static_cast<double>(peak_resident_bytes()))));
   if (result.interrupted) {
     message(fmt::format("interrupted after step {}; continue with: octavo train --resume {}", result.steps,
@@ -203,6 +192,78 @@ void run(const Options& o) {
                  std::exp(result.last_eval.loss));
     fmt::print("model            {}\n", result.final_directory);
   }
+}
+
+/// The configuration of a resumed run, which the first process alone may have.
+RunConfig resolve_together(const Options& o, CommThread& comm) {
+  if (o.resume.empty()) return resolve(o);
+  RunConfig config;
+  std::string text;
+  if (comm.rank() == 0) text = to_toml(resolve(o));
+  text = shared_text(comm, text);
+  apply_toml(config, text, o.resume + "/config.toml");
+  return config;
+}
+
+/// As one of the processes that a launcher started.
+void run_together(const Options& o) {
+  CommOptions options;
+  options.stop = &terminated();
+  options.deadline = RunConfig().parallel.deadline;
+  if (o.resume.empty() || std::filesystem::exists(o.resume + "/config.toml"))
+    options.deadline = resolve(o).parallel.deadline;
+  CommThread comm([&] { return make_communicator(options); });
+  if (comm.rank() > 0) quiet() = true;
+  try {
+    const RunConfig config = resolve_together(o, comm);
+    Console console(config.log.profile);
+    const TrainResult result = train(config, !o.resume.empty(), console, stop_requested(), &comm);
+    if (comm.rank() == 0) finish(o, result);
+    else if (result.interrupted) exit_status() = static_cast<int>(ExitCode::interrupted);
+  } catch (const Diverged& error) {  // all ranks saw it
+    if (comm.rank() == 0) message(fmt::format("octavo: {}", error.what()));
+    exit_status() = static_cast<int>(error.code());
+  } catch (const Error& error) {
+    if (!*error.what()) {
+      exit_status() = static_cast<int>(error.code());
+      return;
+    }
+    comm.abort(static_cast<int>(error.code()), fmt::format("octavo: {}", error.what()));
+  } catch (const std::exception& error) {
+    comm.abort(static_cast<int>(ExitCode::check_failed), fmt::format("octavo: internal error: {}", error.what()));
+  }
+}
+
+void run(const Options& o) {
+  if (o.preset.empty() && o.configs.empty() && o.settings.empty() && o.resume.empty() && o.flags[3].empty())
+    fail_usage(
+        "say what to train: --preset NAME (octavo presets lists them), --config FILE, --init DIR or --resume "
+        "RUN");
+  if (!o.resume.empty() && !o.preset.empty())
+    fail_usage("--resume takes the model from the run; leave --preset away");
+  for (size_t i = 0; i < std::size(kFlags); ++i)
+    if (!o.resume.empty() && !o.flags[i].empty() &&
+        (std::string(kFlags[i].key) == "recipe" || std::string(kFlags[i].key) == "init"))
+      fail_usage(
+          fmt::format("a resumed run keeps what it began with; leave {} away, or start a new run with --init",
+                      kFlags[i].name));
+  if (!o.resume.empty() && !o.out.empty())
+    fail_usage("--resume continues in the run's own directory; leave --out away");
+  if (o.dry_run) {
+    const RunConfig config = resolve(o);
+    const TrainStart start = plan_training(config);
+    message(fmt::format("model    {}", start.model));
+    memory_table(start);
+    fmt::print("{}", to_toml(config));
+    return;
+  }
+  if (engine_of_environment(std::getenv) == Engine::self) {
+    const RunConfig config = resolve(o);
+    Console console(config.log.profile);
+    finish(o, train(config, !o.resume.empty(), console, stop_requested()));
+    return;
+  }
+  run_together(o);
 }
 
 }  // namespace

@@ -3,29 +3,46 @@
 
 #include <cmath>
 
+#include "octavo/kernels/optimizer_pass.h"
 #include "octavo/kernels/registry.h"
-#include "octavo/kernels/rows.h"
 
 namespace octavo {
+namespace {
+
+AdamWStep step_of(const AdamWParams& params) {
+  return {.beta1 = params.beta1,
+          .one_minus_beta1 = static_cast<float>(1 - double{params.beta1}),
+          .beta2 = params.beta2,
+          .one_minus_beta2 = static_cast<float>(1 - double{params.beta2}),
+          .eps = params.eps,
+          .grad_scale = params.grad_scale,
+          .decay = static_cast<float>(1 - params.decay),
+          .step_size = static_cast<float>(double{params.lr} / params.bias_correction1),
+          .inverse_root2 = static_cast<float>(1 / std::sqrt(double{params.bias_correction2}))};
+}
+
+}  // namespace
 
 void adamw(const AdamWParams& params, float* weight, const float* grad, float* moment1, float* moment2,
            int64_t n, float* amax, ThreadPool& pool) {
-  const AdamWStep step{.beta1 = params.beta1,
-                       .one_minus_beta1 = static_cast<float>(1 - double{params.beta1}),
-                       .beta2 = params.beta2,
-                       .one_minus_beta2 = static_cast<float>(1 - double{params.beta2}),
-                       .eps = params.eps,
-                       .grad_scale = params.grad_scale,
-                       .decay = static_cast<float>(1 - params.decay),
-                       .step_size = static_cast<float>(double{params.lr} / params.bias_correction1),
-                       .inverse_root2 = static_cast<float>(1 / std::sqrt(double{params.bias_correction2}))};
+  const OptimizerState state{
+      .weight = {weight}, .grad = {const_cast<float*>(grad)}, .moment1 = {moment1}, .moment2 = {moment2}};
+  const StepSeen seen = adamw(params, state, {}, n, pool);
+  if (amax) *amax = seen.weight.amax;
+}
+
+StepSeen adamw(const AdamWParams& params, const OptimizerState& state, const StepOutput& output, int64_t n,
+               ThreadPool& pool) {
+  const AdamWStep step = step_of(params);
   const RowKernels& kernels = row_kernels();
-  SharedAmax largest;
-  pool.parallel_for(n, kGrainElements, [&](int64_t begin, int64_t end) {
-    largest.raise(
-        kernels.adamw(step, weight + begin, grad + begin, moment1 + begin, moment2 + begin, end - begin));
-  });
-  if (amax) *amax = largest.value();
+  return run_step([&](OptimizerRow& row) { kernels.adamw(step, row); }, state, output, n, pool);
+}
+
+StateAmax adamw_amax(const AdamWParams& params, const OptimizerState& state, int64_t n, bool weight_too,
+                     ThreadPool& pool) {
+  const AdamWStep step = step_of(params);
+  const auto kernel = weight_too ? row_kernels().adamw : row_kernels().adamw_moments;
+  return run_amax([&](OptimizerRow& row) { kernel(step, row); }, state, n, weight_too, pool);
 }
 
 }  // namespace octavo

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "octavo/base/thread_pool.h"
+#include "octavo/kernels/optimizer_state.h"
 
 namespace octavo {
 
@@ -20,5 +21,15 @@ struct AdamWParams {
 /// none), so that a per-tensor scale of the new weights needs no pass of its own.
 void adamw(const AdamWParams& params, float* weight, const float* grad, float* moment1, float* moment2,
            int64_t n, float* amax, ThreadPool& pool);
+
+/// The same for tensors in any format. Arithmetic in FP32, to the same bits, on the decoded values; the
+/// update uses the new moments before they are rounded.
+StepSeen adamw(const AdamWParams& params, const OptimizerState& state, const StepOutput& output, int64_t n,
+               ThreadPool& pool);
+
+/// The amaxes of what that step would store; nothing is written. Without `weight_too` the weights are not
+/// read and their amax is 0: no division, no root, a fraction of the time.
+StateAmax adamw_amax(const AdamWParams& params, const OptimizerState& state, int64_t n, bool weight_too,
+                     ThreadPool& pool);
 
 }  // namespace octavo

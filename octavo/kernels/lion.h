@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "octavo/base/thread_pool.h"
+#include "octavo/kernels/optimizer_state.h"
 
 namespace octavo {
 
@@ -17,5 +18,14 @@ struct LionParams {
 /// One pass over weight, gradient and moment (FP32). `amax`: becomes max |w| after the step, or none.
 void lion(const LionParams& params, float* weight, const float* grad, float* moment, int64_t n, float* amax,
           ThreadPool& pool);
+
+/// The same for tensors in any format, see adamw(). state.moment2 and its output are not used.
+StepSeen lion(const LionParams& params, const OptimizerState& state, const StepOutput& output, int64_t n,
+              ThreadPool& pool);
+
+/// The amaxes of what that step would store; nothing is written. Without `weight_too` the weights are not
+/// read and their amax is 0.
+StateAmax lion_amax(const LionParams& params, const OptimizerState& state, int64_t n, bool weight_too,
+                    ThreadPool& pool);
 
 }  // namespace octavo

@@ -96,22 +96,37 @@ void column_amax(ConstMatrix x, float* out, ThreadPool& pool, float x_scale) {
 }
 
 RowEncoder::RowEncoder(const CodesOut& out)
-    : out_(out), kernels_(row_kernels()), plain_(is_fp32_or_bf16(out.codes.format)) {
+    : out_(out),
+      kernels_(row_kernels()),
+      largest_(max_finite(out.codes.format)),
+      plain_(is_fp32_or_bf16(out.codes.format)) {
   if (out.codes.data && !plain_) grid_ = code_grid(out.codes.format, out.overflow);
+}
+
+QuantizeRow RowEncoder::row_of(ConstRow x, int64_t r, int64_t first, int64_t count, bool stream) const {
+  return {.x = x,
+          .codes = out_.codes.row(r) + first * bytes(out_.codes.format),
+          .cols = count,
+          .scale = scale_at(out_, r, 0),
+          .column_scales = out_.scale_per_column ? out_.scale + first : nullptr,
+          .rounding = static_cast<int>(out_.rounding),
+          .stream = stream,
+          .seed = out_.seed,
+          .first_index = static_cast<uint64_t>(r * out_.codes.cols + first)};
 }
 
 uint32_t RowEncoder::encode(ConstRow x, int64_t r, int64_t first, int64_t count, bool stream) const {
   if (plain_) return kernels_.convert(x, row_at(out_.codes, r, first), count);
-  return kernels_.quantize({.x = x,
-                            .codes = out_.codes.row(r) + first * bytes(out_.codes.format),
-                            .cols = count,
-                            .scale = scale_at(out_, r, 0),
-                            .column_scales = out_.scale_per_column ? out_.scale + first : nullptr,
-                            .rounding = static_cast<int>(out_.rounding),
-                            .stream = stream,
-                            .seed = out_.seed,
-                            .first_index = static_cast<uint64_t>(r * out_.codes.cols + first)},
-                           grid_);
+  return kernels_.quantize(row_of(x, r, first, count, stream), grid_);
+}
+
+uint32_t RowEncoder::encode_known(const float* x, uint32_t amax, int64_t r, int64_t first, int64_t count,
+                                  bool stream) const {
+  if (plain_) return encode({x, false}, r, first, count, stream);
+  QuantizeRow row = row_of({x, false}, r, first, count, stream);
+  row.bounded = !row.column_scales && float_from_bits(amax) / row.scale <= largest_;
+  kernels_.quantize(row, grid_);
+  return amax;
 }
 
 void quantize(const QuantizeArgs& args, ThreadPool& pool) {
@@ -125,8 +140,13 @@ void quantize(const QuantizeArgs& args, ThreadPool& pool) {
   SharedAmax largest;
   const RowReader reader(x, args.x_scale);
   const auto segment = [&](int64_t r, int64_t first, int64_t count) {
+    if (reader.plain()) {
+      largest.raise(encoder.encode(row_at(x, r, first), r, first, count, stream));
+      return;
+    }
     StretchBuffer buffer;
-    largest.raise(encoder.encode(reader.read(r, first, count, buffer), r, first, count, stream));
+    const uint32_t amax = reader.decode(r, first, count, buffer.values);
+    largest.raise(encoder.encode_known(buffer.values, amax, r, first, count, stream));
   };
   if (args.column_sums) {
     // Threads own columns. A block of rows is quantized and, still in the cache, summed: one read of memory
@@ -144,8 +164,8 @@ void quantize(const QuantizeArgs& args, ThreadPool& pool) {
       StretchBuffer buffer;
       for (int64_t r = first; r < last; ++r) {
         float* const values = buffer.values + (r - first) * cols;
-        reader.decode(r, begin, cols, values);
-        largest.raise(encoder.encode({values, false}, r, begin, cols, stream));
+        const uint32_t amax = reader.decode(r, begin, cols, values);
+        largest.raise(encoder.encode_known(values, amax, r, begin, cols, stream));
       }
       kernels.column_sum({buffer.values, false}, last - first, cols, sums, cols);
     };

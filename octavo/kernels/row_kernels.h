@@ -49,6 +49,7 @@ struct QuantizeRow {
   const float* column_scales = nullptr;  ///< [cols], one for each element, instead of `scale`
   int rounding = 0;
   bool stream = false;       ///< write past the caches; 8 bits only
+  bool bounded = false;      ///< no |x / scale| is known to be above the largest number, none is a NaN
   uint64_t seed = 0;         ///< stochastic: Philox key
   uint64_t first_index = 0;  ///< stochastic: Philox counter of the first element
 };
@@ -113,6 +114,14 @@ struct LionStep {
   float grad_scale = 1, decay = 1, step_size = 0;
 };
 
+/// A stretch of an optimizer step. Results are FP32, and may go to where their FP32 inputs are.
+struct OptimizerRow {
+  StoredRow weight{}, grad{}, moment1{}, moment2{};  ///< no moment2 for Lion
+  float *new_weight = nullptr, *new_moment1 = nullptr, *new_moment2 = nullptr;
+  int64_t n = 0;
+  uint32_t amax_weight = 0, amax_moment1 = 0, amax_moment2 = 0;  ///< of the results, bits
+};
+
 /// Products whose sums go through FP16 (Fp16Sums in gemm.h).
 inline constexpr int64_t kFp16Columns = 32;
 inline constexpr int64_t kFp16Block = 16;  ///< products that are added in FP32 before the sum is rounded
@@ -135,10 +144,11 @@ struct RowKernels {
   uint32_t (*stored_amax)(const StoredRow& x, int64_t n);
   /// largest[c] becomes max(largest[c], |x[r][c]|) over rows, `stride` elements apart, or a NaN among them.
   void (*column_amax)(ConstRow x, int64_t rows, int64_t stride, float* largest, int64_t cols);
-  uint32_t (*quantize)(const QuantizeRow& row, const CodeGrid& grid);  ///< returns the amax of x
-  uint32_t (*convert)(ConstRow x, Row y, int64_t cols);                ///< returns the amax of x
+  uint32_t (*quantize)(const QuantizeRow& row,
+                       const CodeGrid& grid);            ///< returns the amax of x, if not bounded
+  uint32_t (*convert)(ConstRow x, Row y, int64_t cols);  ///< returns the amax of x
   void (*dequantize)(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
-  void (*decode)(const StoredRow& x, float* out, int64_t n);
+  uint32_t (*decode)(const StoredRow& x, float* out, int64_t n);  ///< returns the amax
   /// How many codes (8 or 16 bits) are `magnitude` with either sign.
   int64_t (*count_codes)(const void* codes, int bits, uint32_t magnitude, int64_t n);
 
@@ -166,10 +176,10 @@ struct RowKernels {
   /// sum[c] += sum over rows of x[r][c]; rows are `stride` elements apart.
   void (*column_sum)(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
   double (*sum_squares)(const StoredRow& x, int64_t n);
-  /// Returns the amax of the new weights.
-  uint32_t (*adamw)(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
-                    int64_t n);
-  uint32_t (*lion)(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n);
+  void (*adamw)(const AdamWStep& step, OptimizerRow& row);
+  void (*adamw_moments)(const AdamWStep& step, OptimizerRow& row);  ///< only the amaxes of the moments
+  void (*lion)(const LionStep& step, OptimizerRow& row);
+  void (*lion_moment)(const LionStep& step, OptimizerRow& row);
 };
 
 }  // namespace octavo

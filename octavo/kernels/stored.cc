@@ -25,21 +25,20 @@ void decode(const Stored& x, int64_t n, float* out, ThreadPool& pool) {
 }
 
 Encoded encode(const float* x, int64_t n, const Stored& out, const CodeRule& rule, ThreadPool& pool) {
-  const StoredWriter writer(out, rule);
-  SharedEncoded seen;
-  for_each_stretch(n, pool, [&](int64_t i, int64_t count) { seen.add(writer.write(x + i, i, count)); });
-  return seen.value();
-}
-
-Encoded recode(const Stored& x, int64_t n, const Stored& out, const CodeRule& rule, ThreadPool& pool) {
   const RowKernels& kernels = row_kernels();
   const StoredWriter writer(out, rule);
   SharedEncoded seen;
   for_each_stretch(n, pool, [&](int64_t i, int64_t count) {
-    StretchBuffer buffer;
-    kernels.decode(row_of(x, i), buffer.values, count);
-    seen.add(writer.write(buffer.values, i, count));
+    seen.add(writer.write(x + i, i, count, kernels.amax({x + i, false}, count)));
   });
+  return seen.value();
+}
+
+Encoded recode(const Stored& x, int64_t n, const Stored& out, const CodeRule& rule, ThreadPool& pool) {
+  const StoredWriter writer(out, rule);
+  SharedEncoded seen;
+  pool.parallel_for(n, kGrainElements,
+                    [&](int64_t begin, int64_t end) { seen.add(writer.rewrite(x, begin, end - begin)); });
   return seen.value();
 }
 

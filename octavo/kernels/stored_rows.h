@@ -35,8 +35,9 @@ class RowReader {
     decode(r, first, count, buffer.values);
     return {buffer.values, false};
   }
-  void decode(int64_t r, int64_t first, int64_t count, float* out) const {
-    kernels_.decode(stored_row(x_.row(r), x_.format, scale_, first), out, count);
+  /// The same to `out`, if not plain. Returns the amax.
+  uint32_t decode(int64_t r, int64_t first, int64_t count, float* out) const {
+    return kernels_.decode(stored_row(x_.row(r), x_.format, scale_, first), out, count);
   }
 
  private:
@@ -70,15 +71,20 @@ class SharedEncoded {
 class StoredWriter {
  public:
   StoredWriter(const Stored& out, const CodeRule& rule);
-  /// Elements [first, first + count) from the values x[count].
-  EncodedRow write(const float* x, int64_t first, int64_t count) const;
+  StoredWriter with_scale(float scale) const;
+  float scale() const { return out_.scale; }
+  float largest() const { return largest_; }  ///< number of the format
+  /// Elements [first, first + count) from the values x[count], whose amax is known (bits).
+  EncodedRow write(const float* x, int64_t first, int64_t count, uint32_t amax) const;
+  /// The same elements from x, which may be the same memory when elements are equally wide.
+  EncodedRow rewrite(const Stored& x, int64_t first, int64_t count) const;
 
  private:
   Stored out_;
   CodeRule rule_;
-  const RowKernels& kernels_;
+  const RowKernels* kernels_;
   CodeGrid grid_{};
-  float below_largest_ = 0;  ///< the second largest number: what does not exceed it does not saturate
+  float largest_ = 0, below_largest_ = 0;  ///< the two largest numbers
 };
 
 }  // namespace octavo

@@ -124,7 +124,8 @@ std::vector<DataParallel::Bucket> DataParallel::make_buckets(int64_t most_bytes)
   return buckets;
 }
 
-void DataParallel::bind() {
+void DataParallel::plan() {
+  if (ranks_.logical == 1) return;
   send_bytes_ = receive_bytes_ = 0;
   for (const Bucket& bucket : buckets_) {
     size_t send = 0, receive = 0, result = 0, weights = 0, own_weights = 0;
@@ -144,6 +145,10 @@ void DataParallel::bind() {
     send_bytes_ = std::max(send_bytes_, send);
     receive_bytes_ = std::max(receive_bytes_, receive);
   }
+}
+
+void DataParallel::bind() {
+  plan();
   send_ = Buffer(send_bytes_);
   receive_ = Buffer(receive_bytes_);
   const size_t parameters = model_.parameters().all().size();
@@ -493,6 +498,18 @@ void DataParallel::share_weights(int64_t step) {
   if (zero_ == 0 || ranks_.processes == 1) return model_.refresh_weights();
   step_ = step;
   model_.refresh_divided_weights();
+  spread_all_weights();
+  model_.refresh_whole_weights();
+}
+
+void DataParallel::restore_weights() {
+  if (zero_ == 0 || ranks_.processes == 1) return model_.requantize_weights();
+  // Owners make theirs from their masters; of the masters that all have, each rank makes its own.
+  model_.requantize_weights();
+  spread_all_weights();
+}
+
+void DataParallel::spread_all_weights() {
   std::vector<Ticket> tickets;
   for (size_t i = 0; i < buckets_.size(); ++i)
     tickets.push_back(comm_.post([this, i](Communicator& comm) {
@@ -504,7 +521,6 @@ void DataParallel::share_weights(int64_t step) {
     if (!p.divided) continue;
     for (Weight* weight : model_.weights_of(p)) weight->repack(model_.pass());
   }
-  model_.refresh_whole_weights();
 }
 
 StepTraffic DataParallel::planned_traffic() const {

@@ -61,6 +61,8 @@ class DataParallel final : public StateAccess {
   const ParameterSet::Layout& layout() const { return layout_; }
   /// Bytes for gradients and weights that travel.
   size_t buffer_bytes() const { return send_bytes_ + receive_bytes_; }
+  /// After Transformer::plan(): how much travels at a time. Takes no memory.
+  void plan();
   /// After Transformer::allocate().
   void bind();
 
@@ -74,6 +76,8 @@ class DataParallel final : public StateAccess {
   double finish_gradients(std::span<const RankRecord> all);
   /// After an update, or the reading of weights: all ranks get what they compute with.
   void share_weights(int64_t step);
+  /// The same after initialization or a resume: compute copies as they were made last, to the same bits.
+  void restore_weights();
 
   /// What one step sends, from shapes alone.
   StepTraffic planned_traffic() const;
@@ -107,6 +111,7 @@ class DataParallel final : public StateAccess {
   void reduce(Communicator& comm, const Bucket& bucket, int64_t index);
   void sum_shard(size_t shard, std::span<const void* const> parts);
   void spread_gradients(Communicator& comm, const Bucket& bucket, int64_t index);
+  void spread_all_weights();
   void spread_weights(Communicator& comm, const Bucket& bucket, int64_t index);
   std::vector<std::span<std::byte>> payload(const Shard& s);
 

@@ -1,21 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/train/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "octavo/kernels/adamw.h"
 #include "octavo/kernels/lion.h"
-#include "octavo/kernels/vector.h"
 
 namespace octavo {
+namespace {
 
-double Optimizer::gradient_norm(Transformer& model, double loss_scale) const {
+// Draws of stochastic rounding of a parameter's state, beside those of passes and of compute copies: the same
+// whichever parameters this process updates.
+constexpr uint64_t kStateDraws = uint64_t{1} << 41;
+
+bool from_data(const StateTensor& t) { return t.slot >= 0 && t.spec.scaling.kind == ScalingKind::current; }
+
+/// One parameter's step in the formats its state is kept in: fresh scales, for which the paper's code computes the
+/// step twice (arXiv:2310.18313; MS-AMP's two stages).
+template <class Params>
+void update_stored(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
+  const int64_t first = p.owned.first, n = p.owned.count;
+  OptimizerState state{p.master.from(first), p.weight_grad.from(first), p.moment1.from(first), {}};
+  if (p.moment2.at.data) state.moment2 = p.moment2.from(first);
+  Scaler& scaler = pass.scaler;
+  const auto amaxes = [&](bool weight_too) {
+    if constexpr (std::is_same_v<Params, AdamWParams>)
+      return adamw_amax(params, state, n, weight_too, pool);
+    else
+      return lion_amax(params, state, n, weight_too, pool);
+  };
+  // A power of two need not be looked for beforehand: weights seldom outgrow the one they have.
+  const bool weight_later = from_data(p.master) && p.master.spec.scaling.pow2;
+  const bool weight_first = from_data(p.master) && !weight_later;
+  StateAmax seen;
+  if (weight_first || from_data(p.moment1) || (p.moment2.at.data && from_data(p.moment2)))
+    seen = amaxes(weight_first);
+  const auto as = [&](StateTensor& t, float amax) {
+    StoreAs out;
+    out.rule = t.rule(pass.rounding_seed(t.slot));
+    out.rule.first = static_cast<uint64_t>(first);
+    if (t.slot >= 0) out.scale = scaler.scale_for(t.slot, amax);
+    return out;
+  };
+  StepOutput output;
+  output.moment1 = as(p.moment1, seen.moment1);
+  if (p.moment2.at.data) output.moment2 = as(p.moment2, seen.moment2);
+  if (weight_later) {
+    output.weight.rule = p.master.rule(pass.rounding_seed(p.master.slot));
+    output.weight_margin = p.master.spec.scaling.margin;
+  } else {
+    output.weight = as(p.master, seen.weight);
+  }
+  StepSeen done;
+  if constexpr (std::is_same_v<Params, AdamWParams>)
+    done = adamw(params, state, output, n, pool);
+  else
+    done = lion(params, state, output, n, pool);
+  p.master.at.scale = done.weight_scale;
+  p.moment1.at.scale = output.moment1.scale;
+  p.moment2.at.scale = output.moment2.scale;
+  if (weight_later) scaler.note_scale(p.master.slot, done.weight_scale);
+  // The largest stored weight is the largest weight, rounded.
+  p.amax = -1;
+  if (p.master.spec.rounding != Rounding::nearest_even || n != p.size()) return;
+  uint32_t element = 0;
+  const Stored one{&element, p.master.spec.format, done.weight_scale};
+  encode(&done.weight.amax, 1, one, {}, pool);
+  decode(one, 1, &p.amax, pool);
+}
+
+}  // namespace
+
+double Optimizer::gradient_squares(Transformer& model) const {
   double sum = 0;
   model.pass().run(Part::optimizer, [&](ThreadPool& pool) {
     for (const Parameter& p : model.parameters().all())
-      sum += p.grad_squares >= 0 ? p.grad_squares : sum_squares(p.grad, p.size(), pool);
+      sum += p.grad_squares >= 0 ? p.grad_squares : sum_squares(p.weight_grad.at, p.size(), pool);
   });
-  return std::sqrt(sum) / loss_scale;
+  return sum;
 }
 
 void Optimizer::step(Transformer& model, int64_t step, double share, double gradient_norm,
@@ -32,19 +96,22 @@ void Optimizer::step(Transformer& model, int64_t step, double share, double grad
     adam.grad_scale = static_cast<float>(optim_.clip / (gradient_norm + 1e-6));
   adam.grad_scale *= static_cast<float>(1 / loss_scale);
   sign.grad_scale = adam.grad_scale;
-  model.pass().run(Part::optimizer, [&](ThreadPool& pool) {
+  Pass& pass = model.pass();
+  pass.run(Part::optimizer, [&](ThreadPool& pool) {
+    pass.quantizations = kStateDraws;
     for (Parameter& p : model.parameters().all()) {
+      pass.quantizations = (pass.quantizations | 3) + 1;  // four draws each
+      if (p.owned.count == 0) continue;
       const Transfer rule = transfer(model.config(), p.layer, optim_.base_width);
       adam.lr = sign.lr = static_cast<float>(optim_.lr * share * rule.lr);
       const double decay = p.decay ? optim_.weight_decay * rule.decay : 0;
       adam.decay = sign.decay = decay * (optim_.decoupled_decay ? share : double{adam.lr});
       if (moments() == 2)
-        adamw(adam, p.value, p.grad, p.moment1, p.moment2, p.size(), &p.amax, pool);
+        update_stored(adam, p, pass, pool);
       else
-        lion(sign, p.value, p.grad, p.moment1, p.size(), &p.amax, pool);
+        update_stored(sign, p, pass, pool);
     }
   });
-  model.refresh_weights();
 }
 
 }  // namespace octavo

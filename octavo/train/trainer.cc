@@ -13,13 +13,16 @@
 #include "octavo/base/file.h"
 #include "octavo/base/process.h"
 #include "octavo/base/stopwatch.h"
+#include "octavo/comm/make_communicator.h"
 #include "octavo/io/checkpoint_dir.h"
 #include "octavo/io/hf_model.h"
 #include "octavo/io/tensorboard.h"
 #include "octavo/kernels/peak.h"
 #include "octavo/recipe/recipe_file.h"
 #include "octavo/train/checkpoint.h"
+#include "octavo/train/data_parallel.h"
 #include "octavo/train/evaluation.h"
+#include "octavo/train/fingerprint.h"
 #include "octavo/train/optimizer.h"
 #include "octavo/train/run_directory.h"
 #include "octavo/train/schedule.h"
@@ -32,7 +35,7 @@ namespace {
 /// Everything a run holds between its steps.
 class Trainer {
  public:
-  Trainer(const RunConfig& config, bool resume, TrainObserver& observer);
+  Trainer(const RunConfig& config, bool resume, TrainObserver& observer, CommThread* comm);
   TrainResult run(bool resume, const std::atomic<bool>& stop);
   TrainStart plan();
 
@@ -48,13 +51,23 @@ class Trainer {
     limits.seq = config_.data.sequence_length;
     limits.kept = kept_state(config_, recipe_);
     limits.pack_weights = config_.train.pack_weights;
-    limits.moments = optimizer_.moments();
+    limits.state = parallel_->layout();
     return limits;
   }
+  const Ranks& ranks() const { return parallel_->ranks(); }
+  bool first_process() const { return parallel_->has_files(); }
+  /// Sequences a step.
+  int64_t samples() const {
+    return config_.train.micro_batch * config_.train.grad_accum * ranks().logical;
+  }
+  int64_t tokens_a_step() const { return samples() * config_.data.sequence_length; }
   void record_facts(const TrainStart& start, bool ended) const;
   uint64_t rounding_seed(int64_t index) const;
   StepReport step(int64_t index);
-  LossSum micro_batches(int64_t index);
+  float gradient_scale(int64_t index);
+  LossSum micro_batches(int64_t index, int rank, float scale);
+  LossSum backward_passes(int64_t index);
+  void adapt_scales();
   void require_finite(const StepReport& report) const;
   void record(const StepReport& report);
   EvalReport evaluate(int64_t step, bool record);
@@ -62,6 +75,8 @@ class Trainer {
 
   RunConfig config_;
   TrainObserver& observer_;
+  std::unique_ptr<CommThread> alone_;
+  CommThread& comm_;
   ThreadPool pool_;
   Recipe recipe_;
   TrainingData data_;
@@ -69,6 +84,8 @@ class Trainer {
   std::unique_ptr<Transformer> model_;
   Optimizer optimizer_;
   LossScaler loss_scaler_;
+  std::unique_ptr<DataParallel> parallel_;
+  std::vector<RankRecord> records_;  // of all ranks, of the last step
   RunDirectory run_;
   std::unique_ptr<EventFileWriter> events_;
   TrainState state_;
@@ -76,19 +93,26 @@ class Trainer {
   std::vector<std::string> warnings_;
   std::vector<int32_t> tokens_, targets_, positions_;
   double peak_ = 0, ideal_seconds_ = 0;
+  bool told_to_stop_ = false;
+  const std::atomic<bool>* stop_ = nullptr;
 };
+
 
 RunConfig checked(RunConfig config) {
   validate(config);
   return config;
 }
 
-Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
+Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer, CommThread* comm)
     : config_(checked(config)),
       observer_(observer),
+      alone_(comm ? nullptr : std::make_unique<CommThread>(self_communicator)),
+      comm_(comm ? *comm : *alone_),
       pool_(static_cast<int>(config_.threads)),
       // A run keeps the recipe it began with, whatever became of the file it came from.
-      recipe_(load_recipe(resume ? config_.out + "/recipe.toml" : config_.recipe)),
+      recipe_(resume ? parse_recipe(shared_text(comm_, comm_.rank() == 0 ? read_file(config_.out + "/recipe.toml") : ""),
+                                    config_.out + "/recipe.toml")
+                     : load_recipe(config_.recipe, config_.recipe_set)),
       data_(config_),
       optimizer_(config_.optim),
       loss_scaler_(recipe_.loss) {
@@ -108,10 +132,12 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer)
         fmt::format("{} of {} examples are longer than the {} tokens of a sequence and were cut{}", fit.cut,
                     fit.examples, config_.data.sequence_length,
                     fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
-  loss_scaler_ = LossScaler(
-      recipe_.loss, config_.train.micro_batch * config_.train.grad_accum * config_.data.sequence_length,
-      model_config_.width);
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
+  parallel_ = std::make_unique<DataParallel>(
+      *model_, make_ranks(config_.parallel.logical_ranks, comm_.size(), comm_.rank()), config_.parallel,
+      optimizer_.moments(), comm_);
+  loss_scaler_ = LossScaler(recipe_.loss, tokens_a_step(), model_config_.width);
+  compare_fingerprints(comm_, fingerprint(config_, recipe_, model_config_, data_));
 }
 
 TrainStart Trainer::describe() const {
@@ -122,12 +148,17 @@ TrainStart Trainer::describe() const {
                   model_config_.width, static_cast<double>(parameter_count(model_config_)) / 1e6);
   start.recipe = recipe_.name;
   start.memory = model_->memory().categories();
+  if (parallel_->buffer_bytes() > 0) start.memory["communication"] = parallel_->buffer_bytes();
+  start.processes = ranks().processes;
+  start.logical_ranks = ranks().logical;
+  start.zero = parallel_->zero();
+  start.traffic = parallel_->planned_traffic();
   start.first_step = state_.step;
   start.steps = config_.train.steps;
-  start.tokens_per_step = config_.train.micro_batch * config_.train.grad_accum * config_.data.sequence_length;
+  start.tokens_per_step = tokens_a_step();
   start.train_tokens = data_.train_tokens();
-  const int64_t samples = config_.train.micro_batch * config_.train.grad_accum * config_.train.steps;
-  start.epochs = static_cast<double>(samples) / static_cast<double>(data_.samples_per_epoch());
+  start.epochs =
+      static_cast<double>(samples() * config_.train.steps) / static_cast<double>(data_.samples_per_epoch());
   if (data_.marked()) start.examples = data_.fit().examples;
   start.threads = pool_.size();
   start.gemm_variant = gemm_choice(one_gemm()).variant;
@@ -136,7 +167,7 @@ TrainStart Trainer::describe() const {
   start.warnings = warnings_;
   start.step_flops =
       training_flops(model_config_, config_.train.micro_batch, config_.data.sequence_length).total() *
-      static_cast<double>(config_.train.grad_accum);
+      static_cast<double>(config_.train.grad_accum * ranks().logical);
   return start;
 }
 
@@ -153,6 +184,7 @@ void Trainer::record_facts(const TrainStart& start, bool ended) const {
 
 TrainStart Trainer::plan() {
   model_->plan(limits());
+  parallel_->plan();
   return describe();
 }
 
@@ -166,15 +198,21 @@ void Trainer::open(bool resume) {
 
   // What can go wrong with files goes wrong before the directory of a new run exists.
   model_->allocate(limits());
+  parallel_->bind();
+  if (ranks().logical > 1) model_->scaler().keep_journal();
   if (resume) {
-    remove_stale_temporaries(config_.out);
-    remove_stale_temporaries(config_.out + "/checkpoints");
-    std::string skipped;
-    const std::optional<std::string> newest = newest_checkpoint(config_.out, &skipped);
-    if (!skipped.empty()) warnings_.push_back("skipped a damaged checkpoint: " + skipped);
-    if (newest) {
-      state_ = load_checkpoint(*newest, *model_);
-      resumed_from_ = last_checkpoint_ = *newest;
+    std::string newest;
+    if (first_process()) {
+      remove_stale_temporaries(config_.out);
+      remove_stale_temporaries(config_.out + "/checkpoints");
+      std::string skipped;
+      newest = newest_checkpoint(config_.out, &skipped).value_or("");
+      if (!skipped.empty()) warnings_.push_back("skipped a damaged checkpoint: " + skipped);
+    }
+    newest = shared_text(comm_, newest);
+    if (!newest.empty()) {
+      state_ = load_checkpoint(newest, *model_, *parallel_);
+      resumed_from_ = last_checkpoint_ = newest;
     }
   }
   model_->pass().seed = rounding_seed(state_.step - 1);
@@ -182,43 +220,95 @@ void Trainer::open(bool resume) {
     if (config_.init.empty())
       model_->initialize(static_cast<uint64_t>(config_.seed));
     else
-      load_hf_weights(config_.init, *model_);
+      load_initial(config_.init, *model_, *parallel_);
   }
-  model_->requantize_weights();
-  if (resume) set_aside_checkpoints_after(config_.out, state_.step);
-  run_ = resume ? RunDirectory::reopen(config_, state_.step, pool_.size())
-                : RunDirectory::create(config_, to_toml(recipe_), pool_.size());
-  if (config_.log.tensorboard) events_ = std::make_unique<EventFileWriter>(config_.out + "/tb");
+  parallel_->restore_weights();
+  if (first_process()) {
+    if (resume) set_aside_checkpoints_after(config_.out, state_.step);
+    run_ = resume ? RunDirectory::reopen(config_, state_.step, pool_.size())
+                  : RunDirectory::create(config_, to_toml(recipe_), pool_.size());
+    if (config_.log.tensorboard) events_ = std::make_unique<EventFileWriter>(config_.out + "/tb");
+  }
 
   PeakKind unit;
   if (gemm_peak_kind(one_gemm(), unit)) peak_ = peak_flops(unit, pool_);
   const ModelFlops flops =
       training_flops(model_config_, config_.train.micro_batch, config_.data.sequence_length);
-  if (peak_ > 0) ideal_seconds_ = flops.total() * static_cast<double>(config_.train.grad_accum) / peak_;
+  if (peak_ > 0)
+    ideal_seconds_ =
+        flops.total() * static_cast<double>(config_.train.grad_accum * ranks().local()) / peak_;
 }
 
-LossSum Trainer::micro_batches(int64_t index) {
+/// What the losses of a step are multiplied with. Their mean is over the targets of all ranks that count: a
+/// micro-batch with few of them weighs as much as they are.
+float Trainer::gradient_scale(int64_t index) {
+  const auto first = static_cast<uint64_t>(index * samples());
+  int64_t counted = 0;
+  for (int64_t s = 0; s < samples(); ++s) counted += data_.counted(first + static_cast<uint64_t>(s));
+  return static_cast<float>(1.0 / static_cast<double>(counted)) *
+         static_cast<float>(loss_scaler_.scale(state_.loss_scale));
+}
+
+/// Those of one rank.
+LossSum Trainer::micro_batches(int64_t index, int rank, float scale) {
   const int64_t batch = config_.train.micro_batch, accum = config_.train.grad_accum,
                 seq = config_.data.sequence_length;
-  // The mean is over the targets of the whole step that count: a micro-batch with few of them weighs as much
-  // as they are.
-  const auto first = static_cast<uint64_t>(index * accum * batch);
-  int64_t counted = 0;
-  for (int64_t s = 0; s < accum * batch; ++s) counted += data_.counted(first + static_cast<uint64_t>(s));
-  const float grad_scale = static_cast<float>(1.0 / static_cast<double>(counted)) *
-                           static_cast<float>(loss_scaler_.scale(state_.loss_scale));
+  const auto first = static_cast<uint64_t>(index * samples() + rank * accum * batch);
   LossSum total;
   for (int64_t micro = 0; micro < accum; ++micro) {
     for (int64_t b = 0; b < batch; ++b) {
       const uint64_t sample = first + static_cast<uint64_t>(micro * batch + b);
       data_.sample(sample, tokens_.data() + b * seq, targets_.data() + b * seq);
     }
-    model_->pass().last_of_step = micro + 1 == accum;
-    const LossSum sum =
-        model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), grad_scale);
+    Pass& pass = model_->pass();
+    const bool last = micro + 1 == accum;
+    pass.last_of_step = last && ranks().logical == 1;  // of several ranks nobody asks for one's norm
+    if (last && ranks().logical > 1 && rank + 1 == ranks().first() + ranks().local())
+      pass.on_gradients = [this](size_t parameter) { parallel_->gradients_complete(parameter); };
+    const LossSum sum = model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), scale);
+    pass.on_gradients = nullptr;
     total.loss += sum.loss;
     total.tokens += sum.tokens;
-    model_->pass().records = nullptr;  // the first micro-batch of a logged step speaks for it
+    pass.records = nullptr;  // the first micro-batch of a logged step speaks for it
+  }
+  return total;
+}
+
+/// Gradients of all ranks of this process. What the ranks have to say is in records_.
+LossSum Trainer::backward_passes(int64_t index) {
+  Pass& pass = model_->pass();
+  Scaler& scaler = pass.scaler;
+  const float scale = gradient_scale(index);
+  const std::vector<Scaler::Memory> before =
+      ranks().logical > 1 ? scaler.snapshot() : std::vector<Scaler::Memory>();
+  parallel_->begin_step(index + 1);
+  std::vector<RankRecord> own;
+  for (int r = 0; r < ranks().local(); ++r) {
+    const int rank = ranks().first() + r;
+    if (ranks().logical > 1) {
+      scaler.restore(before);
+      scaler.take_journal();
+      model_->parameters().use_replica(r);
+    }
+    scaler.clear_nonfinite();
+    pass.quantizations = static_cast<uint64_t>(rank) << 24;  // no two ranks draw the same numbers
+    pass.run(Part::optimizer, [&](ThreadPool& pool) { model_->parameters().zero_gradients(pool); });
+    RankRecord record;
+    record.sum = micro_batches(index, rank, scale);
+    record.nonfinite = scaler.nonfinite();
+    record.stop = stop_ && *stop_;
+    record.journal = scaler.take_journal();
+    for (Scaler::Slot slot = 0; slot < scaler.size(); ++slot) record.scales.push_back(scaler.last_scale(slot));
+    for (const Parameter& p : model_->parameters().all())
+      record.saturated.push_back(static_cast<float>(p.grad_saturated));
+    own.push_back(std::move(record));
+  }
+  records_ = ranks().logical > 1 ? parallel_->join(own, before) : std::move(own);
+  LossSum total;
+  for (const RankRecord& r : records_) {
+    total.loss += r.sum.loss;
+    total.tokens += r.sum.tokens;
+    told_to_stop_ |= r.stop;
   }
   return total;
 }
@@ -233,36 +323,37 @@ StepReport Trainer::step(int64_t index) {
   Pass& pass = model_->pass();
   pass.times = {};
   pass.seed = rounding_seed(index);
-  pass.quantizations = 0;
-  pass.scaler.clear_nonfinite();
   std::vector<TensorRecord> records;
   const bool log_tensors = config_.log.tensors_every > 0 && index % config_.log.tensors_every == 0;
-  if (log_tensors) pass.records = &records;
+  if (log_tensors && first_process()) pass.records = &records;
 
   StepReport report;
   report.step = index + 1;
   report.steps = config_.train.steps;
   const double share = schedule(config_.optim, index, config_.train.steps);
   report.lr = config_.optim.lr * share;
-  pass.run(Part::optimizer, [&](ThreadPool& pool) { model_->parameters().zero_gradients(pool); });
-  const LossSum sum = micro_batches(index);
+  const LossSum sum = backward_passes(index);
   report.counted = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
   report.loss_scale = loss_scaler_.scale(state_.loss_scale);
-  report.grad_norm = optimizer_.gradient_norm(*model_, report.loss_scale);
+  const double squares = ranks().logical > 1 ? parallel_->finish_gradients(records_)
+                                             : optimizer_.gradient_squares(*model_);
+  report.grad_norm = std::sqrt(squares) / report.loss_scale;
   // A cast that saturates makes a number of an infinity, and no gradient behind it would tell.
-  if (pass.scaler.nonfinite() > 0) report.grad_norm = std::numeric_limits<double>::infinity();
+  for (const RankRecord& r : records_)
+    if (r.nonfinite > 0) report.grad_norm = std::numeric_limits<double>::infinity();
+  if (ranks().logical == 1) adapt_scales();
   // A loss that is not finite is no overflow of scaled gradients.
   report.skipped =
       std::isfinite(report.loss) && !loss_scaler_.accept(std::isfinite(report.grad_norm), state_.loss_scale);
   if (!report.skipped) require_finite(report);
-  if (log_tensors) pass.records = &records;
+  if (log_tensors && first_process()) pass.records = &records;
   // The compute copies follow in either case: a resumed run rounds them as the last step did.
-  if (report.skipped)
-    model_->refresh_weights();
-  else
+  if (!report.skipped)
     optimizer_.step(*model_, index + 1 - state_.loss_scale.skipped, share, report.grad_norm,
                     report.loss_scale);
+  parallel_->share_weights(index + 1);
+  if (ranks().processes > 1) report.traffic = parallel_->take_traffic();
   pass.records = nullptr;
   for (TensorRecord& record : records) {
     record.step = index + 1;
@@ -272,8 +363,7 @@ StepReport Trainer::step(int64_t index) {
   state_.step = index + 1;
   state_.tokens += sum.tokens;
   report.seconds = watch.seconds();
-  const int64_t read = config_.train.micro_batch * config_.train.grad_accum * config_.data.sequence_length;
-  report.tokens_per_second = static_cast<double>(read) / report.seconds;
+  report.tokens_per_second = static_cast<double>(tokens_a_step()) / report.seconds;
   report.speed_of_light = ideal_seconds_ / report.seconds;
   report.times = pass.times;
   double known = 0;
@@ -281,6 +371,14 @@ StepReport Trainer::step(int64_t index) {
   report.times[Part::other] = report.seconds - known;
   report.log = report.step % config_.log.every == 0 || report.step == report.steps || index == 0;
   return report;
+}
+
+/// Automatic scaling of a rank that is alone: what saturates does so in its own codes.
+void Trainer::adapt_scales() {
+  for (const Parameter& p : model_->parameters().all())
+    if (p.weight_grad.spec.scaling.kind == ScalingKind::automatic)
+      model_->scaler().adapt(p.weight_grad.slot,
+                             static_cast<double>(p.grad_saturated) / static_cast<double>(p.size()));
 }
 
 void Trainer::require_finite(const StepReport& report) const {
@@ -315,6 +413,10 @@ void Trainer::record(const StepReport& report) {
   if (config_.log.profile)
     for (int i = 0; i < kParts; ++i)
       j["profile_ms"][to_string(static_cast<Part>(i))] = report.times.seconds[static_cast<size_t>(i)] * 1e3;
+  if (ranks().processes > 1)
+    j["sent_bytes"] = {{"weight_grad", report.traffic.weight_grad},
+                       {"weight", report.traffic.weight},
+                       {"scale", report.traffic.scale}};
   run_.metrics.line(j.dump());
   if (events_ && report.log) {
     events_->add_scalar("train/loss", report.step, static_cast<float>(report.loss));
@@ -333,10 +435,11 @@ EvalReport Trainer::evaluate(int64_t step, bool record) {
   EvalReport report;
   report.step = step;
   if (!data_.has_validation()) return report;
-  const LossSum sum =
-      evaluate_loss(*model_, data_.validation(), config_.train.micro_batch, config_.eval.batches);
+  const LossSum sum = evaluate_loss(*model_, data_.validation(), config_.train.micro_batch,
+                                    config_.eval.batches, {}, &comm_);
   report.tokens = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
+  if (!first_process()) return report;
   observer_.evaluated(report);
   if (!record) return report;
   nlohmann::ordered_json j;
@@ -354,8 +457,9 @@ EvalReport Trainer::evaluate(int64_t step, bool record) {
 void Trainer::checkpoint() {
   const std::string path = checkpoint_path(config_.out, state_.step);
   const bool saved = path == last_checkpoint_;
-  if (!saved) save_checkpoint(path, *model_, state_, data_.tokenizer_path());
+  if (!saved) save_checkpoint(path, *model_, state_, data_.tokenizer_path(), *parallel_);
   last_checkpoint_ = path;
+  if (!first_process()) return;
   prune_checkpoints(
       config_.out,
       config_.checkpoint.keep);  // also after a resume: the run may have died before it got to that
@@ -363,20 +467,26 @@ void Trainer::checkpoint() {
 }
 
 TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
+  stop_ = &stop;
   open(resume);
   const TrainStart start = describe();
-  record_facts(start, false);
-  observer_.start(start);
+  if (first_process()) {
+    record_facts(start, false);
+    observer_.start(start);
+  }
   const Stopwatch watch;
   const int64_t first = state_.step, last = config_.train.steps;
   TrainResult result;
   result.run = config_.out;
-  for (int64_t index = first; index < last && !stop; ++index) {
+  // Alone, a process stops before the step; of several, all stop after the one in which one of them was told to.
+  for (int64_t index = first; index < last && !told_to_stop_ && !(stop && ranks().processes == 1); ++index) {
     StepReport report = step(index);
     report.seconds_left =
         watch.seconds() / static_cast<double>(index + 1 - first) * static_cast<double>(last - index - 1);
-    record(report);
-    observer_.step(report);
+    if (first_process()) {
+      record(report);
+      observer_.step(report);
+    }
     const int64_t done = index + 1;
     if (config_.eval.every > 0 && done % config_.eval.every == 0 && done < last) evaluate(done, true);
     if (config_.checkpoint.every > 0 && done % config_.checkpoint.every == 0 && done < last) checkpoint();
@@ -389,22 +499,23 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
   checkpoint();
   if (!result.interrupted) {
     result.final_directory = config_.out + "/final";
-    save_final(result.final_directory, *model_, data_.tokenizer_path());
+    save_final(result.final_directory, *model_, data_.tokenizer_path(), *parallel_);
   }
-  record_facts(start, true);
+  if (first_process()) record_facts(start, true);
   result.seconds = watch.seconds();
   return result;
 }
 
 }  // namespace
 
-TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop) {
-  return Trainer(config, resume, observer).run(resume, stop);
+TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop,
+                  CommThread* comm) {
+  return Trainer(config, resume, observer, comm).run(resume, stop);
 }
 
 TrainStart plan_training(RunConfig config) {
   TrainObserver silent;
-  return Trainer(config, false, silent).plan();
+  return Trainer(config, false, silent, nullptr).plan();
 }
 
 }  // namespace octavo

@@ -9,6 +9,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/nn/pass.h"
+#include "octavo/train/data_parallel.h"
 #include "octavo/train/run_config.h"
 
 namespace octavo {
@@ -28,6 +29,8 @@ struct TrainStart {
   double peak_flops = 0;     ///< measured peak of the unit it uses
   std::string resumed_from;  ///< checkpoint, or empty
   std::vector<std::string> warnings;
+  int processes = 1, logical_ranks = 1, zero = 0;
+  StepTraffic traffic{};  ///< planned: of this process, to others
   double step_flops = 0;  ///< products of linear layers and attention, counted from shapes
 };
 
@@ -54,6 +57,7 @@ struct StepReport {
   bool skipped = false;   ///< they were not finite under a dynamic loss scale: no update
   bool log = false;       ///< every log.every steps and at the last
   StepTimes times;
+  StepTraffic traffic{};  ///< bytes that were sent
 };
 
 struct EvalReport {
@@ -83,7 +87,11 @@ struct TrainResult {
 /// With `resume` the run in config.out goes on from its newest complete checkpoint, with the same bits as if
 /// it had never stopped. A loss or gradient that is not finite throws Diverged, which names the last good
 /// checkpoint.
-TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop);
+///
+/// With `comm` the processes behind it train together (data_parallel.h): all call train() with the same arguments.
+/// Only the first one touches the run directory and reports to its observer. Without, this process is alone.
+TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop,
+                  CommThread* comm = nullptr);
 
 /// The memory table train() would print, and nothing else.
 TrainStart plan_training(RunConfig config);

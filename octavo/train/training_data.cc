@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "octavo/base/error.h"
+#include "octavo/data/checksum.h"
 #include "octavo/data/dataset.h"
 #include "octavo/data/tokenizer.h"
 #include "octavo/kernels/loss.h"
@@ -56,6 +57,24 @@ void TrainingData::open(int64_t sequence_length, uint64_t seed, int64_t model_vo
   if (!val_) return;
   val_->require_vocabulary(model_vocab);
   val_samples_ = std::make_unique<SampleLoader>(*val_, sequence_length, 0, false, packing_);
+}
+
+std::string TrainingData::fingerprint() const {
+  std::string text;
+  const auto add = [&](const char* split, const TokenSource& source) {
+    constexpr int64_t kSamples = 64, kTokens = 256;
+    uint64_t sum = 0;
+    std::vector<int32_t> tokens(static_cast<size_t>(std::min(kTokens, source.size())));
+    const int64_t room = source.size() - static_cast<int64_t>(tokens.size());
+    for (int64_t i = 0; i < kSamples; ++i) {
+      source.tokens(room * i / (kSamples - 1), static_cast<int64_t>(tokens.size()), tokens.data());
+      sum = checksum64(tokens.data(), tokens.size() * sizeof(int32_t), sum);
+    }
+    text += fmt::format("{}: {} tokens, checksum {:016x}\n", split, source.size(), sum);
+  };
+  add("training", *train_);
+  if (val_) add("validation", *val_);
+  return text;
 }
 
 std::unique_ptr<TokenSource> open_evaluation_data(const std::string& path) {

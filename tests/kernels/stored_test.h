@@ -23,6 +23,7 @@ class StoredTensor {
   Stored view() { return {memory_.data(), format_, scale_}; }
   int64_t size() const { return n_; }
   Format format() const { return format_; }
+  float scale() const { return scale_; }
   void set_scale(float scale) { scale_ = scale; }
   const std::vector<uint8_t>& memory() const { return memory_; }
   uint32_t code(int64_t i) const {

@@ -78,8 +78,13 @@ void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y
   for (int64_t i = 0; i < cols; ++i) put(y, i, table[codes[i]] * scale);
 }
 
-void decode_ref(const StoredRow& x, float* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = get(x, i);
+uint32_t decode_ref(const StoredRow& x, float* out, int64_t n) {
+  uint32_t amax = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    out[i] = get(x, i);
+    amax = std::max(amax, magnitude_bits(out[i]));
+  }
+  return amax;
 }
 
 int64_t count_codes_ref(const void* codes, int bits, uint32_t magnitude, int64_t n) {

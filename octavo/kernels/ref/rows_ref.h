@@ -47,7 +47,7 @@ void column_amax_ref(ConstRow x, int64_t rows, int64_t stride, float* largest, i
 uint32_t quantize_ref(const QuantizeRow& row, const CodeGrid& grid);
 uint32_t convert_ref(ConstRow x, Row y, int64_t cols);
 void dequantize_ref(const uint8_t* codes, const float* table, float scale, Row y, int64_t cols);
-void decode_ref(const StoredRow& x, float* out, int64_t n);
+uint32_t decode_ref(const StoredRow& x, float* out, int64_t n);
 uint32_t amax_ref(ConstRow x, int64_t cols);
 uint32_t stored_amax_ref(const StoredRow& x, int64_t n);
 int64_t count_codes_ref(const void* codes, int bits, uint32_t magnitude, int64_t n);
@@ -65,9 +65,10 @@ void add_ref(ConstRow a, ConstRow b, Row y, int64_t cols);
 void accumulate_ref(ConstRow x, float* sum, int64_t cols);
 void column_sum_ref(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
 double sum_squares_ref(const StoredRow& x, int64_t n);
-uint32_t adamw_ref(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
-                   int64_t n);
-uint32_t lion_ref(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n);
+void adamw_ref(const AdamWStep& step, OptimizerRow& row);
+void adamw_moments_ref(const AdamWStep& step, OptimizerRow& row);
+void lion_ref(const LionStep& step, OptimizerRow& row);
+void lion_moment_ref(const LionStep& step, OptimizerRow& row);
 
 extern const RowKernels kRowKernelsRef;
 

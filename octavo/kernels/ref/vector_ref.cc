@@ -53,36 +53,4 @@ double sum_squares_ref(const StoredRow& x, int64_t n) {
   return total;
 }
 
-// In FP32 and in the order the other variants keep, without fused multiply-adds: all give the same bits.
-uint32_t adamw_ref(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
-                   int64_t n) {
-  uint32_t amax = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const float g = grad[i] * step.grad_scale;
-    const float m = step.beta1 * moment1[i] + step.one_minus_beta1 * g;
-    const float v = step.beta2 * moment2[i] + step.one_minus_beta2 * (g * g);
-    const float denominator = std::sqrt(v) * step.inverse_root2 + step.eps;
-    const float w = weight[i] * step.decay - step.step_size * (m / denominator);
-    moment1[i] = m;
-    moment2[i] = v;
-    weight[i] = w;
-    amax = std::max(amax, magnitude_bits(w));
-  }
-  return amax;
-}
-
-uint32_t lion_ref(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n) {
-  uint32_t amax = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const float g = grad[i] * step.grad_scale;
-    const float direction = step.beta1 * moment[i] + step.one_minus_beta1 * g;
-    const float move = direction > 0 ? step.step_size : direction < 0 ? -step.step_size : 0;
-    const float w = weight[i] * step.decay - move;
-    moment[i] = step.beta2 * moment[i] + step.one_minus_beta2 * g;
-    weight[i] = w;
-    amax = std::max(amax, magnitude_bits(w));
-  }
-  return amax;
-}
-
 }  // namespace octavo

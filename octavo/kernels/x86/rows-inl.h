@@ -10,6 +10,7 @@
 #include "octavo/kernels/x86/rows_activation-inl.h"
 #include "octavo/kernels/x86/rows_fp16-inl.h"
 #include "octavo/kernels/x86/rows_norm-inl.h"
+#include "octavo/kernels/x86/rows_optimizer-inl.h"
 #include "octavo/kernels/x86/rows_quantize-inl.h"
 #include "octavo/kernels/x86/rows_vector-inl.h"
 
@@ -39,6 +40,8 @@ constexpr RowKernels row_kernels(const char* name) {
       .column_sum = column_sum,
       .sum_squares = sum_squares,
       .adamw = adamw,
+      .adamw_moments = adamw_moments,
       .lion = lion,
+      .lion_moment = lion_moment,
   };
 }

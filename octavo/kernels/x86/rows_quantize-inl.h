@@ -51,6 +51,17 @@ OCTAVO_SIMD U32 code_nearest(F32 v, const CodeGrid& g) {
   return select(splat(g.max_code) < code, splat(g.nan_code), code) | sign;
 }
 
+/// The same of a number that is neither beyond the end nor a NaN.
+template <int kMantissaBits>
+OCTAVO_SIMD U32 code_of_bounded(F32 v, const CodeGrid& g) {
+  constexpr int kDropped = 23 - kMantissaBits;
+  const F32 size = abs(v);
+  const U32 power = bits(max(splat(g.min_normal), size)) & splat(0x7f800000u);
+  const U32 magic = power + splat(uint32_t{kDropped} << 23);
+  const U32 octave = (power >> kDropped) - splat(static_cast<uint32_t>(128 - g.bias) << kMantissaBits);
+  return (bits(size + from_bits(magic)) - (magic - octave)) | ((bits(v) >> 24) & splat(0x80u));
+}
+
 /// Towards zero, or with `random` away from it with the probability of the fraction dropped. In integers: the
 /// 24-bit significand is shifted, and what falls out is compared as a fraction of 2^32 (see
 /// numerics/encode.h, point 4).
@@ -98,7 +109,8 @@ OCTAVO_SIMD U32 philox_words(uint64_t first, uint64_t seed) {
   return c0;
 }
 
-template <class Encode>
+/// kBounded: the row is known to be so, which needs no amax.
+template <bool kBounded = false, class Encode>
 OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
   // Dividing by a power of two is multiplying by its inverse. (2^-127 and below have bits in the mantissa
   // field and are divided by: some have no finite inverse.)
@@ -113,7 +125,7 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
     U32 amax = splat(0u);
     const auto code = [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
       const F32 value = load(x + i, lanes);
-      amax = max(amax, magnitude(value));
+      if constexpr (!kBounded) amax = max(amax, magnitude(value));
       return encode(divide(value, i, lanes), i);
     };
     int64_t done = 0;
@@ -137,6 +149,10 @@ OCTAVO_SIMD uint32_t quantize_with(const QuantizeRow& row, Encode encode) {
   const auto divide = [&](F32 v, int64_t, auto) OCTAVO_LAMBDA { return v / scale; };
   const auto divide_each = [&](F32 v, int64_t i, auto lanes)
                                OCTAVO_LAMBDA { return v / load(column_scales + i, lanes); };
+  if constexpr (kBounded) {
+    const float* x = static_cast<const float*>(row.x.data);
+    return power ? pass(x, multiply) : pass(x, divide);
+  }
   if (row.x.bf16) {
     const uint16_t* x = static_cast<const uint16_t*>(row.x.data);
     return column_scales ? pass(x, divide_each) : power ? pass(x, multiply) : pass(x, divide);
@@ -157,8 +173,15 @@ uint32_t quantize_nearest(const QuantizeRow& row, const CodeGrid& grid_in_memory
   });
 }
 
+template <int kMantissaBits>
+uint32_t quantize_bounded(const QuantizeRow& row, const CodeGrid& grid_in_memory) {
+  const CodeGrid g = grid_in_memory;
+  return quantize_with<true>(
+      row, [&](F32 v, int64_t) OCTAVO_LAMBDA { return code_of_bounded<kMantissaBits>(v, g); });
+}
+
 /// To 16 bits: code(v, i) gives them in the low half of each lane, or as halves.
-template <class Code>
+template <bool kBounded = false, class Code>
 uint32_t quantize_halves_with(const QuantizeRow& row, Code code) {
   uint32_t scale_bits = 0;
   __builtin_memcpy(&scale_bits, &row.scale, 4);
@@ -167,7 +190,7 @@ uint32_t quantize_halves_with(const QuantizeRow& row, Code code) {
     U32 amax = splat(0u);
     sweep(row.cols, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
       const F32 value = load(row.x, i, lanes);
-      amax = max(amax, magnitude(value));
+      if constexpr (!kBounded) amax = max(amax, magnitude(value));
       store_low_half(codes + i, code(divide(value, i, lanes), i), lanes);
     });
     return largest(amax);
@@ -192,6 +215,8 @@ uint32_t quantize_halves(const QuantizeRow& row, const CodeGrid& g) {
     return quantize_halves_with(row, [&](F32 v, int64_t) OCTAVO_LAMBDA {
       return code_with_fraction<16>(v, g, []() OCTAVO_LAMBDA { return splat(0u); });
     });
+  if (g.mantissa_bits == 10 && row.bounded)
+    return quantize_halves_with<true>(row, [&](F32 v, int64_t) OCTAVO_LAMBDA { return narrow_fp16(v); });
   if (g.mantissa_bits == 10)
     return quantize_halves_with(row,
                                 [&](F32 v, int64_t) OCTAVO_LAMBDA { return fp16_codes(v, g.overflow_code); });
@@ -205,6 +230,8 @@ uint32_t quantize_halves(const QuantizeRow& row, const CodeGrid& g) {
 uint32_t quantize(const QuantizeRow& row, const CodeGrid& grid_in_memory) {
   const CodeGrid g = grid_in_memory;
   if (g.bits == 16) return quantize_halves(row, g);
+  if (row.bounded && row.rounding == 0 && g.has_negative_zero && !row.x.bf16 && !row.column_scales)
+    return g.mantissa_bits == 3 ? quantize_bounded<3>(row, g) : quantize_bounded<2>(row, g);
   switch (row.rounding) {
     case 0:
       if (g.mantissa_bits == 3)

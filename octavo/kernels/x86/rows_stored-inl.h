@@ -2,8 +2,9 @@
 // Elements of any format as FP32 lanes. Included inside an instruction set's namespace, after
 // rows_common-inl.h.
 
-/// Format as a number. kTable: an 8-bit format by way of its values.
-enum { kE4m3 = 0, kE5m2 = 1, kBf16 = 5, kFp16 = 6, kFp32 = 7, kTable = 8 };
+/// Format as a number. kTable: an 8-bit format by way of its values. kFp16WithNan: among the codes are NaNs,
+/// which must all widen to 0x7fc00000.
+enum { kE4m3 = 0, kE5m2 = 1, kBf16 = 5, kFp16 = 6, kFp32 = 7, kTable = 8, kFp16WithNan = 9 };
 
 /// A row whose format is known when the loop around it is compiled.
 template <int kFormat>
@@ -13,15 +14,8 @@ struct Elements {
   const float* table;
 };
 
-/// The codes of a NaN, which are above `infinity`, become the one that widens to 0x7fc00000; `sign` goes on
-/// top.
-OCTAVO_SIMD F32 widen_with_nan(U16 size, U16 infinity, U16 sign) {
-  return widen_fp16(replace_above(size, infinity, splat16(0x7e00)) | sign);
-}
-
 /// Elements i.. times the scale. A code of E4M3, shifted to the place of an FP16 code, is 2^-8 times its
-/// value: with_elements() puts that into the scale. A gather from a table of values takes three times as
-/// long.
+/// value: any_elements() puts that into the scale. A gather from a table of values takes three times as long.
 template <int kFormat>
 OCTAVO_SIMD F32 load(const Elements<kFormat>& x, int64_t i, auto lanes) {
   [[maybe_unused]] const auto* const bytes = static_cast<const uint8_t*>(x.data);
@@ -33,38 +27,81 @@ OCTAVO_SIMD F32 load(const Elements<kFormat>& x, int64_t i, auto lanes) {
   } else if constexpr (kFormat == kTable) {
     return lookup(x.table, load(bytes + i, lanes)) * x.scale;
   } else if constexpr (kFormat == kFp16) {
-    const U16 code = load16(halves + i, lanes);
-    return widen_with_nan(code & splat16(0x7fff), splat16(0x7c00), code & splat16(0x8000)) * x.scale;
+    return widen_fp16(load16(halves + i, lanes)) * x.scale;
+  } else if constexpr (kFormat == kFp16WithNan) {
+    const U16 code = load16(halves + i, lanes), size = code & splat16(0x7fff);
+    const U16 one_nan = replace_above(size, splat16(0x7c00), splat16(0x7e00));
+    return widen_fp16(one_nan | (code & splat16(0x8000))) * x.scale;
   } else if constexpr (kFormat == kE5m2) {
-    const U16 code = load16(bytes + i, lanes) << 8;
-    return widen_with_nan(code & splat16(0x7fff), splat16(0x7c00), code & splat16(0x8000)) * x.scale;
+    return widen_fp16(load16(bytes + i, lanes) << 8) * x.scale;
   } else {
     static_assert(kFormat == kE4m3);
-    const U16 code = load16(bytes + i, lanes);
-    const U16 size = (code << 7) & splat16(0x3f80), sign = (code << 8) & splat16(0x8000);
-    return widen_with_nan(size, splat16(0x3f00), sign) * x.scale;
+    return widen_fp16((load16_signed(bytes + i, lanes) << 7) & splat16(0xbf80)) * x.scale;
   }
+}
+
+/// A row whose format is looked at before each load; a branch that always goes the same way.
+struct AnyElements {
+  int format;
+  const void* data;
+  F32 scale;
+  const float* table;
+};
+/// The first n elements. The quick ways do not know NaN, which is looked for beforehand: a 64th of the work.
+OCTAVO_SIMD AnyElements any_elements(const StoredRow& row, int64_t n) {
+  const auto* const bytes = static_cast<const uint8_t*>(row.data);
+  const bool foldable = row.scale <= 0x1p+119f;  // times 256 is still finite
+  switch (row.format) {
+    case kFp32:
+    case kBf16:
+      return {row.format, row.data, splat(1.0f), nullptr};
+    case kFp16: {
+      const bool nan = any_above(static_cast<const uint16_t*>(row.data), n, 0x7c00);
+      return {nan ? kFp16WithNan : kFp16, row.data, splat(row.scale), nullptr};
+    }
+    case kE5m2:
+      if (!any_above(bytes, n, 0x7c)) return {kE5m2, row.data, splat(row.scale), nullptr};
+      break;
+    case kE4m3:
+      if (foldable && !any_above(bytes, n, 0x7e)) return {kE4m3, row.data, splat(row.scale * 256), nullptr};
+      break;
+    default:
+      break;
+  }
+  return {kTable, row.data, splat(row.scale), row.table};
+}
+template <int kFormat>
+OCTAVO_SIMD Elements<kFormat> as(const AnyElements& x) {
+  return {x.data, x.scale, x.table};
 }
 
 /// fn(elements) for the format of the row.
 template <class Fn>
-OCTAVO_SIMD auto with_elements(const StoredRow& row, Fn fn) {
-  const F32 scale = splat(row.scale);
-  switch (row.format) {
+OCTAVO_SIMD auto with_elements(const AnyElements& x, Fn fn) {
+  switch (x.format) {
     case kFp32:
-      return fn(Elements<kFp32>{row.data, scale, nullptr});
+      return fn(as<kFp32>(x));
     case kBf16:
-      return fn(Elements<kBf16>{row.data, scale, nullptr});
+      return fn(as<kBf16>(x));
     case kFp16:
-      return fn(Elements<kFp16>{row.data, scale, nullptr});
+      return fn(as<kFp16>(x));
+    case kFp16WithNan:
+      return fn(as<kFp16WithNan>(x));
     case kE5m2:
-      return fn(Elements<kE5m2>{row.data, scale, nullptr});
+      return fn(as<kE5m2>(x));
     case kE4m3:
-      if (row.scale <= 0x1p+119f) return fn(Elements<kE4m3>{row.data, splat(row.scale * 256), nullptr});
-      [[fallthrough]];
+      return fn(as<kE4m3>(x));
     default:
-      return fn(Elements<kTable>{row.data, scale, row.table});
+      return fn(as<kTable>(x));
   }
+}
+template <class Fn>
+OCTAVO_SIMD auto with_elements(const StoredRow& row, int64_t n, Fn fn) {
+  return with_elements(any_elements(row, n), fn);
+}
+
+OCTAVO_SIMD F32 load(const AnyElements& x, int64_t i, auto lanes) {
+  return with_elements(x, [&](auto elements) OCTAVO_LAMBDA { return load(elements, i, lanes); });
 }
 
 /// FP16 codes to nearest even. Infinite ones, which are also those of numbers beyond the end, become
@@ -76,14 +113,20 @@ OCTAVO_SIMD U16 fp16_codes(F32 v, uint32_t overflow_code) {
          (code & splat16(0x8000));
 }
 
-void decode(const StoredRow& row, float* out, int64_t n) {
-  with_elements(row, [&](auto x) OCTAVO_LAMBDA {
-    sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA { store(out + i, load(x, i, lanes), lanes); });
+uint32_t decode(const StoredRow& row, float* out, int64_t n) {
+  return with_elements(row, n, [&](auto x) OCTAVO_LAMBDA {
+    U32 amax = splat(0u);
+    sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+      const F32 value = load(x, i, lanes);
+      track(amax, value, lanes);
+      store(out + i, value, lanes);
+    });
+    return largest(amax);
   });
 }
 
 uint32_t stored_amax(const StoredRow& row, int64_t n) {
-  return with_elements(row, [&](auto x) OCTAVO_LAMBDA {
+  return with_elements(row, n, [&](auto x) OCTAVO_LAMBDA {
     return largest(fold(
         n, splat(0u),
         [&](U32& acc, int64_t i, auto lanes)

@@ -73,48 +73,9 @@ void column_sum(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t co
 }
 
 double sum_squares(const StoredRow& row, int64_t n) {
-  return with_elements(row, [&](auto x) OCTAVO_LAMBDA {
+  return with_elements(row, n, [&](auto x) OCTAVO_LAMBDA {
     F64Pair acc = zero_pair();
     sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA { add_squares(acc, load(x, i, lanes)); });
     return sum(acc);
   });
-}
-
-// No fused multiply-adds, and the order of adamw_ref: all variants give the same bits.
-uint32_t adamw(const AdamWStep& step, float* weight, const float* grad, float* moment1, float* moment2,
-               int64_t n) {
-  const F32 scale = splat(step.grad_scale), eps = splat(step.eps), decay = splat(step.decay);
-  const F32 beta1 = splat(step.beta1), rest1 = splat(step.one_minus_beta1), beta2 = splat(step.beta2);
-  const F32 rest2 = splat(step.one_minus_beta2), root = splat(step.inverse_root2),
-            size = splat(step.step_size);
-  U32 amax = splat(0u);
-  sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
-    const F32 g = load(grad + i, lanes) * scale;
-    const F32 m = beta1 * load(moment1 + i, lanes) + rest1 * g;
-    const F32 v = beta2 * load(moment2 + i, lanes) + rest2 * (g * g);
-    const F32 denominator = sqrt(v) * root + eps;
-    const F32 w = load(weight + i, lanes) * decay - size * (m / denominator);
-    store(moment1 + i, m, lanes);
-    store(moment2 + i, v, lanes);
-    store(weight + i, w, lanes);
-    track(amax, w, lanes);
-  });
-  return largest(amax);
-}
-
-uint32_t lion(const LionStep& step, float* weight, const float* grad, float* moment, int64_t n) {
-  const F32 scale = splat(step.grad_scale), decay = splat(step.decay), up = splat(step.step_size);
-  const F32 beta1 = splat(step.beta1), rest1 = splat(step.one_minus_beta1), beta2 = splat(step.beta2);
-  const F32 rest2 = splat(step.one_minus_beta2), down = splat(-step.step_size);
-  U32 amax = splat(0u);
-  sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
-    const F32 g = load(grad + i, lanes) * scale, m = load(moment + i, lanes);
-    const F32 direction = beta1 * m + rest1 * g;
-    const F32 move = select(zero() < direction, up, select(direction < zero(), down, zero()));
-    const F32 w = load(weight + i, lanes) * decay - move;
-    store(moment + i, beta2 * m + rest2 * g, lanes);
-    store(weight + i, w, lanes);
-    track(amax, w, lanes);
-  });
-  return largest(amax);
 }

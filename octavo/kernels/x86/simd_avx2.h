@@ -219,6 +219,40 @@ OCTAVO_SIMD void store_low_half(uint16_t* p, U16 a, First n) {
   for (int i = 0; i < n.count; ++i) p[i] = part[i];
 }
 
+/// Whether an element of p[n] without its sign is above `limit`.
+OCTAVO_SIMD bool any_above(const uint8_t* p, int64_t n, uint8_t limit) {
+  const __m256i mask = _mm256_set1_epi8(0x7f);
+  __m256i most = _mm256_setzero_si256();
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32)
+    most = _mm256_max_epu8(
+        most, _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i)), mask));
+  bool found = _mm256_movemask_epi8(_mm256_cmpgt_epi8(most, _mm256_set1_epi8(static_cast<char>(limit)))) != 0;
+  for (; i < n; ++i) found |= (p[i] & 0x7f) > limit;
+  return found;
+}
+OCTAVO_SIMD bool any_above(const uint16_t* p, int64_t n, uint16_t limit) {
+  const __m256i mask = _mm256_set1_epi16(0x7fff);
+  __m256i most = _mm256_setzero_si256();
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    most = _mm256_max_epu16(
+        most, _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i)), mask));
+  bool found =
+      _mm256_movemask_epi8(_mm256_cmpgt_epi16(most, _mm256_set1_epi16(static_cast<short>(limit)))) != 0;
+  for (; i < n; ++i) found |= (p[i] & 0x7fff) > limit;
+  return found;
+}
+/// Bytes, with their sign in all upper bits.
+OCTAVO_SIMD U16 load16_signed(const uint8_t* p, All) {
+  return {_mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
+}
+OCTAVO_SIMD U16 load16_signed(const uint8_t* p, First n) {
+  alignas(16) uint8_t part[16] = {};
+  for (int i = 0; i < n.count; ++i) part[i] = p[i];
+  return load16_signed(part, All{});
+}
+
 /// a in the used lanes, `other` in the unused ones.
 OCTAVO_SIMD F32 used_or(F32 a, F32, All) { return a; }
 OCTAVO_SIMD F32 used_or(F32 a, F32 other, First n) {

@@ -188,6 +188,35 @@ OCTAVO_SIMD void store_low_half(uint16_t* p, U16 a, All = {}) {
 }
 OCTAVO_SIMD void store_low_half(uint16_t* p, U16 a, First n) { _mm256_mask_storeu_epi16(p, n.mask, a.v); }
 
+/// Whether an element of p[n] without its sign is above `limit`.
+OCTAVO_SIMD bool any_above(const uint8_t* p, int64_t n, uint8_t limit) {
+  const __m512i mask = _mm512_set1_epi8(0x7f);
+  __m512i most = _mm512_setzero_si512();
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64)
+    most = _mm512_max_epu8(most, _mm512_and_si512(_mm512_loadu_si512(p + i), mask));
+  bool found = _mm512_cmpgt_epi8_mask(most, _mm512_set1_epi8(static_cast<char>(limit))) != 0;
+  for (; i < n; ++i) found |= (p[i] & 0x7f) > limit;
+  return found;
+}
+OCTAVO_SIMD bool any_above(const uint16_t* p, int64_t n, uint16_t limit) {
+  const __m512i mask = _mm512_set1_epi16(0x7fff);
+  __m512i most = _mm512_setzero_si512();
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32)
+    most = _mm512_max_epu16(most, _mm512_and_si512(_mm512_loadu_si512(p + i), mask));
+  bool found = _mm512_cmpgt_epi16_mask(most, _mm512_set1_epi16(static_cast<short>(limit))) != 0;
+  for (; i < n; ++i) found |= (p[i] & 0x7fff) > limit;
+  return found;
+}
+/// Bytes, with their sign in all upper bits.
+OCTAVO_SIMD U16 load16_signed(const uint8_t* p, All) {
+  return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+OCTAVO_SIMD U16 load16_signed(const uint8_t* p, First n) {
+  return {_mm256_cvtepi8_epi16(_mm_maskz_loadu_epi8(n.mask, p))};
+}
+
 /// a in the used lanes, `other` in the unused ones.
 OCTAVO_SIMD F32 used_or(F32 a, F32, All) { return a; }
 OCTAVO_SIMD F32 used_or(F32 a, F32 other, First n) { return {_mm512_mask_blend_ps(n.mask, other.v, a.v)}; }

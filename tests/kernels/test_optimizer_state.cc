@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// Optimizer steps on tensors kept in few bits, against the FP32 steps on their values.
+#include "octavo/kernels/optimizer_state.h"
+
+#include <limits>
+
+#include "octavo/kernels/adamw.h"
+#include "octavo/kernels/lion.h"
+#include "octavo/numerics/scale.h"
+#include "tests/kernels/stored_test.h"
+
+namespace octavo {
+namespace {
+
+constexpr AdamWParams kAdam{.lr = 1e-2f,
+                            .beta1 = 0.9f,
+                            .beta2 = 0.95f,
+                            .eps = 1e-8f,
+                            .decay = 1e-3,
+                            .bias_correction1 = 0.3f,
+                            .bias_correction2 = 0.2f,
+                            .grad_scale = 0.7f};
+constexpr LionParams kLion{.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.99f, .decay = 1e-3, .grad_scale = 0.7f};
+
+struct Formats {
+  Format weight, grad, moment1, moment2;
+};
+
+/// A tensor with its gradient and moments; moments of Lion have no second one.
+struct State {
+  State(const Formats& f, int64_t n, bool two_moments, float scale = 1)
+      : weight(f.weight, n, 0x1p-8f * scale),
+        grad(f.grad, n, 0.75f * 0x1p-12f * scale),
+        moment1(f.moment1, n, 0x1p-13f * scale),
+        moment2(f.moment2, n, 0x1p-22f * scale),
+        two(two_moments) {
+    weight.fill(1, 0.5);
+    grad.fill(2, 0.01);
+    moment1.fill(3, 0.01);
+    std::vector<float> squares = random_vector(n, 4, 0.01);
+    for (float& v : squares) v *= v;
+    moment2.set(squares);
+  }
+  OptimizerState view() {
+    return {weight.view(), grad.view(), moment1.view(), two ? moment2.view() : Stored{}};
+  }
+  StoredTensor weight, grad, moment1, moment2;
+  bool two;
+};
+
+/// The FP32 step on the values.
+struct Values {
+  std::vector<float> weight, moment1, moment2;
+  StateAmax amax;
+};
+float largest(const std::vector<float>& x) {
+  uint32_t most = 0;
+  for (const float v : x) most = std::max(most, float_bits(v) & 0x7fffffff);
+  return float_from_bits(most);
+}
+Values fp32_step(const State& s, ThreadPool& pool) {
+  Values v{s.weight.values(), s.moment1.values(), s.moment2.values(), {}};
+  const std::vector<float> grad = s.grad.values();
+  const int64_t n = s.weight.size();
+  if (s.two)
+    adamw(kAdam, v.weight.data(), grad.data(), v.moment1.data(), v.moment2.data(), n, nullptr, pool);
+  else
+    lion(kLion, v.weight.data(), grad.data(), v.moment1.data(), n, nullptr, pool);
+  v.amax = {largest(v.weight), largest(v.moment1), s.two ? largest(v.moment2) : 0};
+  return v;
+}
+
+StateAmax amaxes(State& s, bool weight_too, ThreadPool& pool) {
+  const int64_t n = s.weight.size();
+  return s.two ? adamw_amax(kAdam, s.view(), n, weight_too, pool)
+               : lion_amax(kLion, s.view(), n, weight_too, pool);
+}
+StepSeen step(State& s, const StepOutput& output, ThreadPool& pool) {
+  const int64_t n = s.weight.size();
+  return s.two ? adamw(kAdam, s.view(), output, n, pool) : lion(kLion, s.view(), output, n, pool);
+}
+
+/// What must stand in memory after values were stored.
+std::vector<uint8_t> stored(const StoredTensor& like, const std::vector<float>& x, const StoreAs& as) {
+  StoredTensor out(like.format(), like.size(), as.scale);
+  for (int64_t i = 0; i < like.size(); ++i)
+    out.set_code(i, expected_code(x[static_cast<size_t>(i)], i, out.view(), as.rule));
+  return out.memory();
+}
+
+constexpr Formats kSets[] = {{Format::fp16, Format::e4m3, Format::e4m3, Format::fp16},
+                             {Format::fp32, Format::fp32, Format::fp32, Format::fp32},
+                             {Format::bf16, Format::e5m2, Format::e5m2, Format::bf16},
+                             {Format::e4m3fnuz, Format::fp16, Format::fp16, Format::e5m2fnuz},
+                             {Format::fp32, Format::bf16, Format::e4m3, Format::fp16}};
+
+TEST(OptimizerState, TheStepIsThatOfFp32OnTheValues) {
+  ThreadPool one(1);
+  for (const bool two : {true, false})
+    for (const Formats& formats : kSets)
+      for (const int64_t n : {1, 13, 16, 1025, 17001}) {
+        const State start(formats, n, two);
+        set_max_isa(Isa::scalar);
+        const Values expected = fp32_step(start, one);
+        for (const Rounding rounding : kAllRoundings) {
+          // An e4m3 moment in the scale of its amax, and scales that let some numbers saturate.
+          const StoreAs weight{0x1p-9f, {rounding, Overflow::saturate, 5, 7}};
+          const StoreAs moment1{expected.amax.moment1 / 300, {rounding, Overflow::saturate, 6}};
+          const StoreAs moment2{expected.amax.moment2 / 60000, {rounding, Overflow::inf, 7}};
+          const std::vector<uint8_t> new_weight = stored(start.weight, expected.weight, weight),
+                                     new_moment1 = stored(start.moment1, expected.moment1, moment1),
+                                     new_moment2 = stored(start.moment2, expected.moment2, moment2);
+          for_each_isa([&] {
+            for (const int threads : {1, 2, 4}) {
+              ThreadPool pool(threads);
+              State s = start;
+              const StateAmax before = amaxes(s, true, pool), fast = amaxes(s, false, pool);
+              EXPECT_EQ(s.weight.memory(), start.weight.memory());
+              EXPECT_EQ(s.moment1.memory(), start.moment1.memory());
+              EXPECT_EQ(s.moment2.memory(), start.moment2.memory());
+              EXPECT_EQ(before.weight, expected.amax.weight);
+              EXPECT_EQ(before.moment1, expected.amax.moment1);
+              EXPECT_EQ(before.moment2, expected.amax.moment2);
+              EXPECT_EQ(fast.weight, 0);
+              EXPECT_EQ(fast.moment1, expected.amax.moment1);
+              EXPECT_EQ(fast.moment2, expected.amax.moment2);
+
+              const StepSeen seen = step(s, {weight, moment1, moment2}, pool);
+              ASSERT_EQ(s.weight.memory(), new_weight) << to_string(rounding) << ' ' << n;
+              ASSERT_EQ(s.moment1.memory(), new_moment1) << to_string(rounding) << ' ' << n;
+              if (two) {
+                ASSERT_EQ(s.moment2.memory(), new_moment2) << to_string(rounding) << ' ' << n;
+                EXPECT_EQ(seen.moment2.amax, expected.amax.moment2);
+                EXPECT_EQ(seen.moment2.saturated, count_saturated(s.moment2, n));
+              }
+              EXPECT_EQ(s.grad.memory(), start.grad.memory());
+              EXPECT_EQ(seen.weight.amax, expected.amax.weight);
+              EXPECT_EQ(seen.moment1.amax, expected.amax.moment1);
+              EXPECT_EQ(seen.weight.saturated, count_saturated(s.weight, n));
+              EXPECT_EQ(seen.moment1.saturated, count_saturated(s.moment1, n));
+            }
+          });
+        }
+      }
+}
+
+TEST(OptimizerState, NanAndInfinityAreStoredAndSeen) {
+  ThreadPool pool(2);
+  const int64_t n = 20000;
+  for (const Formats& formats : kSets)
+    for_each_isa([&] {
+      State s(formats, n, true);
+      s.grad.set_code(12345, spec(formats.grad).nan_code);
+      const StateAmax amax = amaxes(s, true, pool);
+      EXPECT_TRUE(std::isnan(amax.weight) && std::isnan(amax.moment1) && std::isnan(amax.moment2));
+      const Values expected = fp32_step(s, pool);
+      const StoreAs weight{0x1p-8f}, moment1{0x1p-13f}, moment2{0x1p-22f};
+      const StepSeen seen = step(s, {weight, moment1, moment2}, pool);
+      EXPECT_TRUE(std::isnan(seen.weight.amax) && std::isnan(seen.moment1.amax));
+      EXPECT_EQ(s.weight.memory(), stored(s.weight, expected.weight, weight));
+      EXPECT_EQ(s.moment1.memory(), stored(s.moment1, expected.moment1, moment1));
+      EXPECT_EQ(s.moment2.memory(), stored(s.moment2, expected.moment2, moment2));
+      EXPECT_TRUE(std::isnan(s.weight.value(12345)));
+      EXPECT_FALSE(std::isnan(s.weight.value(12344)));
+    });
+}
+
+/// Scales that the step finds: exactly the one of the amax, and the codes of a direct cast but for numbers
+/// that were subnormal on the way.
+TEST(OptimizerState, FitsScalesInOnePass) {
+  constexpr Formats kFitted[] = {kSets[0], {Format::e4m3, Format::e4m3, Format::fp16, Format::e5m2}};
+  for (const bool two : {true, false})
+    for (const Formats& formats : kFitted)
+      for (const int64_t n : {50, 40007, 3000001})
+        for (const int shift : {-9, -2, -1, 0, 1, 5}) {
+          if (n > 1000000 && (shift != -1 || !two)) continue;  // blocks of more than the least size
+          ThreadPool one(1);
+          State start(formats, n, two);
+          if (n > 2000) start.weight.set_code(n - 7, spec(formats.weight).max_code);  // one late outlier
+          const Values expected = fp32_step(start, one);
+          const auto fitting = [](float amax, Format format) {
+            return scale_from_bias(*pow2_bias(amax, format, 1));
+          };
+          // The old scale is too fine, right, or too coarse; values stay what they are.
+          const auto rescale = [&](StoredTensor& x, float amax) {
+            StoredTensor other(x.format(), n, std::ldexp(fitting(amax, x.format()), shift));
+            other.set(x.values());
+            x = other;
+          };
+          rescale(start.weight, expected.amax.weight);
+          rescale(start.moment1, expected.amax.moment1);
+          if (two) rescale(start.moment2, expected.amax.moment2);
+          set_max_isa(Isa::scalar);
+          const Values now = fp32_step(start, one);
+
+          const StoreAs as{.rule = {}, .fit_margin = 1};
+          State first = start;
+          for_each_isa([&] {
+            for (const int threads : {1, 3}) {
+              ThreadPool pool(threads);
+              State s = start;
+              const StepSeen seen = step(s, {as, as, as}, pool);
+              const auto check = [&](StoredTensor& x, const StoredTensor& old,
+                                     const std::vector<float>& value, const Encoded& result, float scale) {
+                ASSERT_EQ(scale, fitting(largest(value), x.format()));
+                const float coarser = std::max(scale, old.scale());
+                x.set_scale(scale);
+                EXPECT_EQ(result.amax, largest(value));
+                EXPECT_EQ(result.saturated, count_saturated(x, n));
+                int64_t subnormal = 0;
+                for (int64_t i = 0; i < n; ++i) {
+                  const float v = value[static_cast<size_t>(i)];
+                  if (std::fabs(v) < 2 * min_normal(x.format()) * coarser) {
+                    ++subnormal;
+                    ASSERT_NEAR(x.value(i), v, 1.01 * min_subnormal(x.format()) * coarser);
+                  } else {
+                    ASSERT_EQ(x.code(i), expected_code(v, i, x.view(), {})) << i << ' ' << shift;
+                  }
+                }
+                if (x.format() == Format::fp16 && shift <= 1) {
+                  EXPECT_LT(subnormal, n / 20);
+                }
+              };
+              check(s.weight, start.weight, now.weight, seen.weight, seen.weight_scale);
+              check(s.moment1, start.moment1, now.moment1, seen.moment1, seen.moment1_scale);
+              if (two) check(s.moment2, start.moment2, now.moment2, seen.moment2, seen.moment2_scale);
+              if (threads == 1 && max_isa() == Isa::scalar) first = s;
+              EXPECT_EQ(s.weight.memory(), first.weight.memory());
+              EXPECT_EQ(s.moment1.memory(), first.moment1.memory());
+              EXPECT_EQ(s.moment2.memory(), first.moment2.memory());
+            }
+          });
+        }
+}
+
+TEST(OptimizerState, KeepsTheScaleWhenNoAmaxIsUsable) {
+  ThreadPool pool(2);
+  for_each_isa([&] {
+    State s(kSets[0], 5000, true);
+    s.grad.set_code(77, spec(Format::e4m3).nan_code);
+    const float before = s.weight.view().scale;
+    const StepSeen seen = step(s, {.weight = {.fit_margin = 0}, .moment1 = {0x1p-13f}, .moment2 = {1}}, pool);
+    EXPECT_EQ(seen.weight_scale, before);
+    EXPECT_TRUE(std::isnan(seen.weight.amax));
+    EXPECT_TRUE(std::isnan(s.weight.value(77)));
+  });
+}
+
+}  // namespace
+}  // namespace octavo
