@@ -53,7 +53,7 @@ const char* kFooter = R"(Examples:
   octavo sweep book.txt --preset gpt-mini --x optim.lr=2^-10..2^-7 --curves model.width=64,128 --out sweeps/lr
 
 Every command has --help with examples. Exit codes: 0 ok, 1 a check failed, 2 usage, 3 does not fit or
-unsupported, 4 bad data, 130 interrupted after saving.)";
+unsupported, 4 bad data, 5 a rank does not answer, 130 interrupted after saving.)";
 
 // CLI11 lists everything that was left over, values included; name the word that is wrong and the one that
 // was meant.

@@ -165,7 +165,17 @@ void Communicator::compare_headers(SendParts out, ReceiveParts in, const Label& 
 }
 
 void Communicator::close() {
-  progress_.begin(-1, {.operation = "the end of the communication"}, 0);
+  // Others may still compute, the exchange waits for them; after it only MPI itself can take long. It may
+  // hang: UCX over TCP does (github.com/openucx/ucx/issues/8738).
+  constexpr double kLimit = 30;
+  const std::byte ready{1};
+  std::vector<std::byte> all(static_cast<size_t>(size_));
+  std::vector<std::span<const std::byte>> out(static_cast<size_t>(size_), bytes_of(ready));
+  std::vector<std::span<std::byte>> in;
+  for (std::byte& b : all) in.push_back(writable_bytes_of(b));
+  exchange(out, in, {Traffic::control, "farewell", -1, -1});
+  const double limit = options_.deadline > 0 ? std::min(options_.deadline, kLimit) : kLimit;
+  progress_.begin(-1, {.operation = "all is exchanged, but the end of MPI"}, 0, limit);
   transport_->close();
   progress_.end();
 }

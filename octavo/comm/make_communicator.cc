@@ -80,7 +80,7 @@ TransportFactory plugin_transport(const std::string& library, const std::string&
         reinterpret_cast<TransportEntry>(::dlsym(handle, OCTAVO_NAME_TEXT(OCTAVO_TRANSPORT_ENTRY)));
     if (!entry) fail_unsupported(library + " belongs to another version of octavo; install both anew");
     char error[512] = "";
-    std::unique_ptr<Transport> transport(entry(progress, error, sizeof error));
+    std::unique_ptr<Transport> transport(entry(progress, sizeof progress, error, sizeof error));
     if (!transport) fail_unsupported(engine + " does not start: " + error);
     return transport;
   };

@@ -27,6 +27,7 @@ class Progress {
     int64_t number = -1;  ///< counts exchanges; 0 is the greeting, -1 no exchange (start, shutdown)
     Label label;
     int64_t sent = 0;  ///< bytes to other ranks
+    double limit = 0;  ///< seconds it may take; 0: the watchdog's deadline
     Clock::time_point began{};
     double seconds = 0;  ///< until its end, or until now
   };
@@ -46,9 +47,9 @@ class Progress {
     ranks_ = ranks;
   }
 
-  void begin(int64_t number, const Label& label, int64_t sent) {
+  void begin(int64_t number, const Label& label, int64_t sent, double limit = 0) {
     std::lock_guard lock(mutex_);
-    now_ = {number, label, sent, Clock::now(), 0};
+    now_ = {number, label, sent, limit, Clock::now(), 0};
     for (int p = 0; p < ranks_; ++p) pending_[static_cast<size_t>(p)].store(0, std::memory_order_relaxed);
     active_ = true;
   }

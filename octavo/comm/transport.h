@@ -44,8 +44,10 @@ class Transport {
 using TransportFactory = std::function<std::unique_ptr<Transport>(Progress&)>;
 
 /// The one function of a plugin. Returns null and writes why to `error` (at most `room` bytes, ends with 0).
-/// The number changes with Transport, Progress or Label.
+/// The number changes with Transport; `progress_size` is sizeof(Progress) of the program, which a plugin of
+/// another build refuses.
 #define OCTAVO_TRANSPORT_ENTRY octavo_open_transport_1
-using TransportEntry = Transport* (*)(Progress& progress, char* error, std::size_t room);
+using TransportEntry = Transport* (*)(Progress& progress, std::size_t progress_size, char* error,
+                                      std::size_t room);
 
 }  // namespace octavo

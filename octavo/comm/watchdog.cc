@@ -179,7 +179,7 @@ void Watchdog::watch() {
     const std::string what =
         s.now.number < 0 && s.now.label.operation ? s.now.label.operation : label_text(s.now.label);
     std::string why;
-    if (s.active && s.now.seconds >= deadline) {
+    if (s.active && s.now.seconds >= (s.now.limit > 0 ? s.now.limit : deadline)) {
       why = fmt::format("{}: {}, has waited {}{}", self(), what, duration_text(s.now.seconds), missing(s));
     } else if (s.active && stopping && std::min(s.now.seconds, since(told)) >= options_.stop_grace) {
       why = fmt::format("{}: told to stop while {} waits{}", self(), what, missing(s));

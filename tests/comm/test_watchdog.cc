@@ -189,6 +189,7 @@ TEST(Watchdog, OperationsInARowShareALine) {
         {i,
          {i < 4 ? Traffic::weight_grad : Traffic::weight, i < 4 ? "all-to-all" : "all-gather", i / 2, i % 2},
          10,
+         0,
          {},
          0.25});
   EXPECT_EQ(operations_text(operations),

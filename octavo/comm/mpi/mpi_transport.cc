@@ -176,7 +176,11 @@ class MpiTransport final : public Transport {
 }  // namespace octavo
 
 extern "C" __attribute__((visibility("default"))) octavo::Transport* OCTAVO_TRANSPORT_ENTRY(
-    octavo::Progress&, char* error, std::size_t room) {
+    octavo::Progress&, std::size_t progress_size, char* error, std::size_t room) {
+  if (progress_size != sizeof(octavo::Progress)) {
+    std::snprintf(error, room, "the plugin is of another build of octavo");
+    return nullptr;
+  }
   try {
     return new octavo::MpiTransport();
   } catch (const std::exception& e) {
