@@ -17,51 +17,47 @@ constexpr uint64_t kStateDraws = uint64_t{1} << 41;
 
 bool from_data(const StateTensor& t) { return t.slot >= 0 && t.spec.scaling.kind == ScalingKind::current; }
 
-/// One parameter's step in the formats its state is kept in: fresh scales, for which the paper's code computes the
-/// step twice (arXiv:2310.18313; MS-AMP's two stages).
+/// One parameter's step in the formats its state is kept in, with fresh scales. A power of two is found in the step
+/// itself; for other scales the step is computed twice, as in the two stages of the code of arXiv:2310.18313.
 template <class Params>
-void update_stored(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
+void update(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
+  constexpr bool kAdam = std::is_same_v<Params, AdamWParams>;
   const int64_t first = p.owned.first, n = p.owned.count;
   OptimizerState state{p.master.from(first), p.weight_grad.from(first), p.moment1.from(first), {}};
-  if (p.moment2.at.data) state.moment2 = p.moment2.from(first);
+  if (kAdam) state.moment2 = p.moment2.from(first);
   Scaler& scaler = pass.scaler;
-  const auto amaxes = [&](bool weight_too) {
-    if constexpr (std::is_same_v<Params, AdamWParams>)
-      return adamw_amax(params, state, n, weight_too, pool);
-    else
-      return lion_amax(params, state, n, weight_too, pool);
-  };
-  // A power of two need not be looked for beforehand: weights seldom outgrow the one they have.
-  const bool weight_later = from_data(p.master) && p.master.spec.scaling.pow2;
-  const bool weight_first = from_data(p.master) && !weight_later;
+  const auto beforehand = [](const StateTensor& t) { return from_data(t) && !t.spec.scaling.pow2; };
   StateAmax seen;
-  if (weight_first || from_data(p.moment1) || (p.moment2.at.data && from_data(p.moment2)))
-    seen = amaxes(weight_first);
+  if (beforehand(p.master) || beforehand(p.moment1) || (kAdam && beforehand(p.moment2))) {
+    if constexpr (kAdam)
+      seen = adamw_amax(params, state, n, beforehand(p.master), pool);
+    else
+      seen = lion_amax(params, state, n, beforehand(p.master), pool);
+  }
   const auto as = [&](StateTensor& t, float amax) {
     StoreAs out;
     out.rule = t.rule(pass.rounding_seed(t.slot));
     out.rule.first = static_cast<uint64_t>(first);
-    if (t.slot >= 0) out.scale = scaler.scale_for(t.slot, amax);
+    if (from_data(t) && t.spec.scaling.pow2)
+      out.fit_margin = t.spec.scaling.margin;
+    else if (t.slot >= 0)
+      out.scale = scaler.scale_for(t.slot, amax);
     return out;
   };
-  StepOutput output;
-  output.moment1 = as(p.moment1, seen.moment1);
-  if (p.moment2.at.data) output.moment2 = as(p.moment2, seen.moment2);
-  if (weight_later) {
-    output.weight.rule = p.master.rule(pass.rounding_seed(p.master.slot));
-    output.weight_margin = p.master.spec.scaling.margin;
-  } else {
-    output.weight = as(p.master, seen.weight);
-  }
+  StepOutput output{as(p.master, seen.weight), as(p.moment1, seen.moment1), {}};
+  if (kAdam) output.moment2 = as(p.moment2, seen.moment2);
   StepSeen done;
-  if constexpr (std::is_same_v<Params, AdamWParams>)
+  if constexpr (kAdam)
     done = adamw(params, state, output, n, pool);
   else
     done = lion(params, state, output, n, pool);
-  p.master.at.scale = done.weight_scale;
-  p.moment1.at.scale = output.moment1.scale;
-  p.moment2.at.scale = output.moment2.scale;
-  if (weight_later) scaler.note_scale(p.master.slot, done.weight_scale);
+  const auto keep = [&](StateTensor& t, float scale) {
+    t.at.scale = scale;
+    if (t.slot >= 0) scaler.note_scale(t.slot, scale);
+  };
+  keep(p.master, done.weight_scale);
+  keep(p.moment1, done.moment1_scale);
+  if (kAdam) keep(p.moment2, done.moment2_scale);
   // The largest stored weight is the largest weight, rounded.
   p.amax = -1;
   if (p.master.spec.rounding != Rounding::nearest_even || n != p.size()) return;
@@ -107,9 +103,9 @@ void Optimizer::step(Transformer& model, int64_t step, double share, double grad
       const double decay = p.decay ? optim_.weight_decay * rule.decay : 0;
       adam.decay = sign.decay = decay * (optim_.decoupled_decay ? share : double{adam.lr});
       if (moments() == 2)
-        update_stored(adam, p, pass, pool);
+        update(adam, p, pass, pool);
       else
-        update_stored(sign, p, pass, pool);
+        update(sign, p, pass, pool);
     }
   });
 }

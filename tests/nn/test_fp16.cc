@@ -102,11 +102,12 @@ Outcome train(const ModelConfig& config, const Recipe& recipe, int steps, int64_
     const double scale = scaler.scale(run.scale);
     const LossSum sum = m.model.train(batch.view(), batch.targets.data(),
                                       static_cast<float>(scale / static_cast<double>(batch.counted)));
-    double norm = optimizer.gradient_norm(m.model, scale);
+    double norm = std::sqrt(optimizer.gradient_squares(m.model)) / scale;
     if (m.model.pass().scaler.nonfinite() > 0) norm = std::numeric_limits<double>::infinity();
     run.losses.push_back(sum.loss / static_cast<double>(batch.counted));
     if (!scaler.accept(std::isfinite(norm), run.scale)) continue;
     optimizer.step(m.model, step + 1 - run.scale.skipped, 3e-3, norm, scale);
+    m.model.refresh_weights();
   }
   for (const Parameter& p : m.model.parameters().all())
     run.finite &= std::all_of(p.value, p.value + p.size(), [](float x) { return std::isfinite(x); });

@@ -92,7 +92,7 @@ Result run_layer(const Recipe& recipe, const Values& x, const Values& w, const V
   Linear layer("layer", {kIn, kOut, true, Layer::hidden, false}, build);
   SavedOperand input({"layer", layer.input(), scaler, Purpose::training}, Format::bf16);
   Arena arena;
-  parameters.plan(arena, Purpose::training, 2, [](const Parameter&) { return true; });
+  parameters.plan(arena, {});
   layer.weight().plan(arena);
   input.plan(arena, kTokens, kIn);
   input.plan_scales(arena, kTokens, kIn);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model that is restored computes with the very codes the saved one had, also where a scale or a rounding
 // depends on what came before.
-#include <cstring>
+
+#include <cmath>
 
 #include "nn_testing.h"
 #include "octavo/train/optimizer.h"
@@ -40,8 +41,8 @@ TEST_P(Restored, GoesOnWithTheSameBits) {
   second.model.pass().seed = 1234 + 4;
   for (Parameter& p : second.model.parameters().all()) {
     const Parameter& from = *first.model.parameters().find(p.name);
-    std::copy(from.moment1, from.moment1 + p.size(), p.moment1);
-    std::copy(from.moment2, from.moment2 + p.size(), p.moment2);
+    for (StateTensor Parameter::*moment : {&Parameter::moment1, &Parameter::moment2})
+      std::memcpy((p.*moment).at.data, (from.*moment).at.data, (p.*moment).bytes());
     std::copy(from.value, from.value + p.size(), p.value);
   }
   second.model.scaler().restore(first.model.scaler().state());

@@ -142,13 +142,13 @@ TEST(Schemes, GradientsOfOneLayer) {
     const Build build{c, recipe, scaler, parameters, Purpose::training, 0, 1};
     Linear layer("layer", {in, out, false, Layer::hidden, false}, build);
     Arena arena;
-    parameters.plan(arena, Purpose::training, 2, [](const Parameter&) { return true; });
+    parameters.plan(arena, {});
     layer.weight().plan(arena);
     const Arena::Block scratch = arena.reserve("workspace", size_t{1} << 24);
     arena.commit();
     parameters.bind(arena);
     layer.weight().bind(arena);
-    parameters.initialize(7, pool);
+    parameters.initialize(7, scaler, pool);
     Workspace workspace(arena.at<void>(scratch), size_t{1} << 24);
     Pass pass(pool, workspace, scaler);
     layer.weight().refresh(pass);
