@@ -28,15 +28,16 @@ int parameter_value(const std::string& text, size_t from) {
   return value;
 }
 
-/// The tables of `from` into those of `into`; its values replace what is there.
-void merge(toml::table& into, const toml::table& from) {
-  for (const auto& [key, node] : from) {
-    toml::table* const there = into[key].as_table();
-    if (there && node.is_table())
-      merge(*there, *node.as_table());
-    else
-      into.insert_or_assign(key, node);
+/// Sets `path` ("store.moment2.format") in `root`, with the tables on the way.
+void set_at(toml::table& root, std::string_view path, const toml::node& value) {
+  toml::table* table = &root;
+  for (size_t dot = path.find('.'); dot != std::string_view::npos; dot = path.find('.')) {
+    const std::string_view key = path.substr(0, dot);
+    if (!table->contains(key) || !(*table)[key].is_table()) table->insert_or_assign(key, toml::table{});
+    table = (*table)[key].as_table();
+    path.remove_prefix(dot + 1);
   }
+  table->insert_or_assign(path, value);
 }
 
 std::string changed(std::string_view text, const std::string& origin, const std::vector<std::string>& changes,
@@ -53,8 +54,9 @@ std::string changed(std::string_view text, const std::string& origin, const std:
       fail_usage("'" + change +
                  "' does not change a recipe: expected path.key=value, for instance "
                  "store.moment2.format=e4m3");
+    const std::string path = change.substr(0, change.find_last_not_of(' ', equals - 1) + 1);
     const auto parse = [&](const std::string& value) {
-      merge(root, toml::parse(change.substr(0, equals) + " = " + value));
+      set_at(root, path, *toml::parse("value = " + value).get("value"));
     };
     try {
       parse(change.substr(equals + 1));

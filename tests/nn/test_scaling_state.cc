@@ -3,6 +3,7 @@
 // depends on what came before.
 
 #include <cmath>
+#include <cstring>
 
 #include "nn_testing.h"
 #include "octavo/train/optimizer.h"

@@ -257,6 +257,10 @@ TEST(ShippedRecipes, AChangeIsOneKey) {
   EXPECT_EQ(changed.reduce.sum, ReduceSum::fp8_tree);
   EXPECT_EQ(changed.role("store.moment1"), plain.role("store.moment1"));
   expect_round_trip(changed);
+  // A table replaces what was there.
+  changed = load_recipe("fp8-lm-o2", {"store.weight_grad.scaling={kind='current'}"});
+  EXPECT_EQ(changed.role("store.weight_grad").scaling.kind, ScalingKind::current);
+  EXPECT_EQ(changed.role("store.weight_grad").format, Format::e4m3);
   for (const auto& [change, message] :
        {std::pair{"store.moment3.format=e4m3", "unknown key 'store.moment3' (did you mean"},
         std::pair{"store.moment2.format=e4m4", "cannot be 'e4m4' (did you mean 'e4m3'?)"},
