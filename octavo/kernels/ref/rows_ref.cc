@@ -28,6 +28,7 @@ const RowKernels kRowKernelsRef = {
     .column_sum = column_sum_ref,
     .sum_squares = sum_squares_ref,
     .adamw = adamw_ref,
+    .adamw_fp8lm = nullptr,
     .adamw_moments = adamw_moments_ref,
     .lion = lion_ref,
     .lion_moment = lion_moment_ref,
