@@ -111,7 +111,8 @@ void Communicator::exchange(SendParts out, ReceiveParts in, const Label& given) 
   for (size_t p = 0; p < out.size(); ++p) sent += p == own ? 0 : static_cast<int64_t>(out[p].size());
   progress_.begin(exchanges_++, label, sent);
   if (check_) compare_headers(out, in, label);
-  if (!in[own].empty()) std::memmove(in[own].data(), out[own].data(), in[own].size());
+  if (in[own].data() != out[own].data() && !in[own].empty())
+    std::memmove(in[own].data(), out[own].data(), in[own].size());
   transfer(out, in);
   progress_.end();
   traffic_.add(label, sent);

@@ -95,8 +95,12 @@ std::unique_ptr<Communicator> self_communicator() {
 std::unique_ptr<Communicator> make_communicator(CommOptions options) {
   const Engine engine = engine_of_environment(environment);
   if (engine == Engine::self) return self_communicator();
-  if (const char* check = environment("OCTAVO_COMM_CHECK"); check && std::string_view(check) == "1")
-    options.check_order = true;
+  if (const char* check = environment("OCTAVO_COMM_CHECK")) {
+    const std::string_view text = check;
+    if (text != "0" && text != "1")
+      fail_usage("OCTAVO_COMM_CHECK is " + quote_name(text) + ", 0 and 1 are possible");
+    options.check_order = options.check_order || text == "1";
+  }
   if (const char* fault = environment("OCTAVO_FAULT"); fault && options.fault.empty()) options.fault = fault;
   const std::string library = plugin_path(engine);
   if (::access(library.c_str(), F_OK) != 0) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "octavo/base/error.h"
 #include "octavo/comm/watchdog.h"
 
 namespace octavo {
@@ -135,8 +136,12 @@ std::unique_ptr<Communicator> ThreadGroup::open(int rank, CommOptions options) c
 void ThreadGroup::run(int ranks, const std::function<void(Communicator&)>& body, const CommOptions& options) {
   const ThreadGroup group(ranks);
   std::mutex mutex;
-  std::exception_ptr first;
+  std::exception_ptr first, consequence;  // of another rank's failure, as far as one can tell
   std::vector<std::thread> threads;
+  const auto keep = [&](std::exception_ptr& where) {
+    std::lock_guard lock(mutex);
+    if (!where) where = std::current_exception();
+  };
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
       std::unique_ptr<Communicator> communicator;
@@ -144,14 +149,15 @@ void ThreadGroup::run(int ranks, const std::function<void(Communicator&)>& body,
         communicator = group.open(rank, options);
         body(*communicator);
         communicator->close();
-      } catch (...) {
+      } catch (const Error& error) {
         // Before the communicator goes, which lets the others fail too.
-        std::lock_guard lock(mutex);
-        if (!first) first = std::current_exception();
+        keep(error.code() == ExitCode::communication ? consequence : first);
+      } catch (...) {
+        keep(first);
       }
     });
   for (std::thread& thread : threads) thread.join();
-  if (first) std::rethrow_exception(first);
+  if (first || consequence) std::rethrow_exception(first ? first : consequence);
 }
 
 }  // namespace octavo

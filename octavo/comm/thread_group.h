@@ -19,7 +19,7 @@ class ThreadGroup {
   std::unique_ptr<Communicator> open(int rank, CommOptions options = {}) const;
 
   /// `body` on all ranks, each on a thread of its own. A rank that throws takes the others with it; throws
-  /// what was thrown first.
+  /// what was thrown first, what is not of code communication before what is.
   static void run(int ranks, const std::function<void(Communicator&)>& body, const CommOptions& options = {});
 
   struct State;

@@ -37,7 +37,7 @@ class Transport {
 
   /// Leaves in order, when all ranks do. Waits for them.
   virtual void close() = 0;
-  /// Ends the whole job with exit code `code`, from any thread; may return if it cannot.
+  /// Ends the whole job with exit code `code`; may return if it cannot.
   virtual void abort(int code) noexcept = 0;
 };
 

@@ -6,6 +6,7 @@
 
 #include "collective_checks.h"
 #include "error_of.h"
+#include "octavo/base/version.h"
 #include "octavo/comm/make_communicator.h"
 #include "octavo/comm/thread_group.h"
 
@@ -126,6 +127,21 @@ TEST(ThreadGroup, ARankThatThrowsTakesTheOthersWithIt) {
     });
   });
   EXPECT_EQ(message, "the disk of rank 2 is full");
+}
+
+// The flipped bit is in the build of the greeting.
+TEST(Greeting, RanksOfDifferentBuildsAreRefused) {
+  CommOptions options;
+  options.fault = "rank=1,at=0,kind=flip";
+  const std::string message = error_of(
+      [&] {
+        ThreadGroup::run(
+            2, [](Communicator&) {}, options);
+      },
+      ExitCode::unsupported);
+  EXPECT_NE(message.find("rank 1 (host "), std::string::npos) << message;
+  EXPECT_NE(message.find(std::string("runs octavo ") + version()), std::string::npos) << message;
+  EXPECT_NE(message.find("all ranks need the same build"), std::string::npos) << message;
 }
 
 Engine engine_for(const std::vector<std::pair<std::string, const char*>>& variables) {
