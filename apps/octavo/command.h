@@ -29,7 +29,8 @@ void add_inspect(CLI::App& app);
 void add_probe(CLI::App& app);
 void add_doctor(CLI::App& app);
 
-/// Becomes true on the first SIGINT, SIGTERM or SIGUSR1; a second one of the first two ends the program at once.
+/// Becomes true on the first SIGINT, SIGTERM or SIGUSR1; a second one of the first two ends the program at
+/// once.
 std::atomic<bool>& stop_requested();
 /// Becomes true on SIGTERM: launchers end the rest of a job so, a moment before they kill it.
 std::atomic<bool>& terminated();

@@ -130,7 +130,8 @@ int main(int argc, char** argv) {
   action.sa_handler = octavo::on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGUSR1, &action, nullptr);  // what schedulers and mpirun pass on before they take the machine away
+  sigaction(SIGUSR1, &action,
+            nullptr);  // what schedulers and mpirun pass on before they take the machine away
   std::signal(SIGPIPE, SIG_DFL);
   try {
     return octavo::run(argc, argv);

@@ -91,11 +91,12 @@ class Console : public TrainObserver {
                         s.steps, s.epochs));
     if (!s.resumed_from.empty()) message(fmt::format("resumed  {} (step {})", s.resumed_from, s.first_step));
     if (s.logical_ranks > 1)
-      message(fmt::format("ranks    {} on {} process{}, ZeRO {}; a step sends {} of gradients and {} of weights from "
-                          "this process",
-                          s.logical_ranks, s.processes, s.processes == 1 ? "" : "es", s.zero,
-                          bytes_text(static_cast<double>(s.traffic.weight_grad)),
-                          bytes_text(static_cast<double>(s.traffic.weight))));
+      message(fmt::format(
+          "ranks    {} on {} process{}, ZeRO {}; a step sends {} of gradients and {} of weights from "
+          "this process",
+          s.logical_ranks, s.processes, s.processes == 1 ? "" : "es", s.zero,
+          bytes_text(static_cast<double>(s.traffic.weight_grad)),
+          bytes_text(static_cast<double>(s.traffic.weight))));
     memory_table(s);
   }
 
@@ -218,8 +219,10 @@ void run_together(const Options& o) {
     const RunConfig config = resolve_together(o, comm);
     Console console(config.log.profile);
     const TrainResult result = train(config, !o.resume.empty(), console, stop_requested(), &comm);
-    if (comm.rank() == 0) finish(o, result);
-    else if (result.interrupted) exit_status() = static_cast<int>(ExitCode::interrupted);
+    if (comm.rank() == 0)
+      finish(o, result);
+    else if (result.interrupted)
+      exit_status() = static_cast<int>(ExitCode::interrupted);
   } catch (const Diverged& error) {  // all ranks saw it
     if (comm.rank() == 0) message(fmt::format("octavo: {}", error.what()));
     exit_status() = static_cast<int>(error.code());
@@ -230,7 +233,8 @@ void run_together(const Options& o) {
     }
     comm.abort(static_cast<int>(error.code()), fmt::format("octavo: {}", error.what()));
   } catch (const std::exception& error) {
-    comm.abort(static_cast<int>(ExitCode::check_failed), fmt::format("octavo: internal error: {}", error.what()));
+    comm.abort(static_cast<int>(ExitCode::check_failed),
+               fmt::format("octavo: internal error: {}", error.what()));
   }
 }
 

@@ -35,8 +35,8 @@ void load_hf_weights(const WeightSource& source, Transformer& model,
 using MasterValues = std::function<const float*(const Parameter&)>;
 
 /// Writes model.safetensors and config.json into `directory`, which exists. dtype f32 or bf16 (nearest even).
-/// The masters must be there (a model made for training), or `values` must know them; it is asked once for each
-/// parameter, in the order of their names.
+/// The masters must be there (a model made for training), or `values` must know them; it is asked once for
+/// each parameter, in the order of their names.
 void save_hf_model(const std::string& directory, Transformer& model, FileDtype dtype,
                    const MasterValues& values = {});
 

@@ -25,10 +25,12 @@ void store_by_recipe(Parameter& p, const Build& build) {
   by(p.moment2, Role::store_moment2);
   p.wire = build.recipe.role(Role::comm_weight_grad);
   if (carries_scale(p.wire.format))
-    p.wire_slot = p.wire == p.weight_grad.spec
-                      ? p.weight_grad.slot
-                      : build.scaler.add(p.name + ":" + std::string(role_path(Role::comm_weight_grad)), p.wire);
-  p.computes_with_master = build.recipe.role(Role::store_weight) != build.recipe.role(Role::gemm_fprop_weight);
+    p.wire_slot =
+        p.wire == p.weight_grad.spec
+            ? p.weight_grad.slot
+            : build.scaler.add(p.name + ":" + std::string(role_path(Role::comm_weight_grad)), p.wire);
+  p.computes_with_master =
+      build.recipe.role(Role::store_weight) != build.recipe.role(Role::gemm_fprop_weight);
 }
 
 Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, const Build& build) {

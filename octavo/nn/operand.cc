@@ -279,9 +279,10 @@ void Weight::refresh(Pass& pass) {
 bool Weight::casts_parts() const {
   const auto alone = [](const OperandSlot& slot) {
     const ScalingKind kind = slot.spec().scaling.kind;
-    const bool fixed = kind == ScalingKind::none || kind == ScalingKind::static_ || kind == ScalingKind::constant;
-    return slot.spec().granularity.kind == Granularity::tensor && slot.spec().rounding != Rounding::stochastic &&
-           (fixed || !carries_scale(slot.format()));
+    const bool fixed =
+        kind == ScalingKind::none || kind == ScalingKind::static_ || kind == ScalingKind::constant;
+    return slot.spec().granularity.kind == Granularity::tensor &&
+           slot.spec().rounding != Rounding::stochastic && (fixed || !carries_scale(slot.format()));
   };
   return alone(slots_.along()) && alone(slots_.across());
 }
@@ -293,9 +294,9 @@ void Weight::refresh_part(Pass& pass) {
   assert(casts_parts());
   for_each_copy([&](const OperandSlot& slot, Copy& copy) {
     ScaledTensor part = copy.tensor;
-    part.codes = dense(static_cast<std::byte*>(copy.tensor.codes.data) +
-                           master.part.first * octavo::bytes(slot.format()),
-                       slot.format(), 1, master.part.count);
+    part.codes = dense(
+        static_cast<std::byte*>(copy.tensor.codes.data) + master.part.first * octavo::bytes(slot.format()),
+        slot.format(), 1, master.part.count);
     slot.quantize(pass, dense(master.at.data, master.at.format, 1, master.part.count), nullptr, part, nullptr,
                   master.at.scale);
   });

@@ -156,8 +156,8 @@ class Weight {
   void bind(const Arena& arena);
   /// Makes the compute copy of the master. Once per optimizer step.
   void refresh(Pass& pass);
-  /// The same of the part of the master that is here. Of less than all of it where the rule needs no more than a
-  /// part.
+  /// The same of the part of the master that is here. Of less than all of it where the rule needs no more
+  /// than a part.
   void refresh_part(Pass& pass);
   /// Whether parts can be cast by themselves: no scale depends on the whole tensor.
   bool casts_parts() const;
@@ -169,10 +169,9 @@ class Weight {
       const int64_t wide = octavo::bytes(slot.format());
       fn(std::span(static_cast<std::byte*>(copy.tensor.codes.data) + part.first * wide,
                    static_cast<size_t>(part.count * wide)),
-         std::span(copy.tensor.scales,
-                   carries_scale(slot.format())
-                       ? static_cast<size_t>(slot.scales(parameter->rows, parameter->cols))
-                       : 0));
+         std::span(copy.tensor.scales, carries_scale(slot.format()) ? static_cast<size_t>(slot.scales(
+                                                                          parameter->rows, parameter->cols))
+                                                                    : 0));
     });
   }
   /// After payloads came from elsewhere.

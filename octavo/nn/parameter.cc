@@ -56,7 +56,9 @@ void ParameterSet::bind(StateTensor& state, const Arena& arena) {
 void ParameterSet::bind(const Arena& arena) {
   for (Parameter& p : parameters_) {
     for (StateTensor* state : {&p.master, &p.weight_grad, &p.moment1, &p.moment2}) bind(*state, arena);
-    const auto fp32 = [](const StateTensor& t) { return t.is_fp32() ? static_cast<float*>(t.at.data) : nullptr; };
+    const auto fp32 = [](const StateTensor& t) {
+      return t.is_fp32() ? static_cast<float*>(t.at.data) : nullptr;
+    };
     p.value = p.master.part.count == p.size() ? fp32(p.master) : nullptr;
     p.grad = fp32(p.weight_grad);
   }

@@ -25,24 +25,25 @@ struct Parameter {
   bool decay = false;               ///< matrices decay, vectors do not
   bool transposed_on_disk = false;  ///< GPT-2's Conv1D stores [in, out]
 
-  /// FP32 unless the recipe keeps the state of this parameter in other numbers. A model made for inference has a
-  /// master only where its compute copy is not enough; the others are for training, moment2 where the optimizer has
-  /// two. Of several ranks each may keep a part.
+  /// FP32 unless the recipe keeps the state of this parameter in other numbers. A model made for inference
+  /// has a master only where its compute copy is not enough; the others are for training, moment2 where the
+  /// optimizer has two. Of several ranks each may keep a part.
   StateTensor master, weight_grad, moment1, moment2;
-  RoleSpec wire;                      ///< the gradient between ranks (comm.weight_grad)
-  Scaler::Slot wire_slot = -1;        ///< of its scale, where it has one
-  bool computes_with_master = false;  ///< every rank needs all of the master, to compute with it or to cast it
-  Elements owned;                     ///< what this process updates
-  bool divided = false;               ///< of the master only that is here
-  float* value = nullptr;             ///< the master where it is whole and FP32, else nullptr
-  float* grad = nullptr;              ///< the gradient where it is FP32, else nullptr
-  float amax = -1;  ///< max |master| when known from the optimizer pass, else negative
+  RoleSpec wire;                ///< the gradient between ranks (comm.weight_grad)
+  Scaler::Slot wire_slot = -1;  ///< of its scale, where it has one
+  bool computes_with_master =
+      false;               ///< every rank needs all of the master, to compute with it or to cast it
+  Elements owned;          ///< what this process updates
+  bool divided = false;    ///< of the master only that is here
+  float* value = nullptr;  ///< the master where it is whole and FP32, else nullptr
+  float* grad = nullptr;   ///< the gradient where it is FP32, else nullptr
+  float amax = -1;         ///< max |master| when known from the optimizer pass, else negative
 
   /// The first contribution of a step overwrites the gradient, so that nothing has to zero it or add to
   /// zeros.
   bool overwritten_first = false;
-  bool grad_stale = false;   ///< what grad holds is of the step before; the next contribution overwrites it
-  double grad_squares = -1;  ///< sum of squares of grad where its last writer took it along, else negative
+  bool grad_stale = false;     ///< what grad holds is of the step before; the next contribution overwrites it
+  double grad_squares = -1;    ///< sum of squares of grad where its last writer took it along, else negative
   int64_t grad_saturated = 0;  ///< codes at the end of their range in a gradient that is kept as codes
 
   int64_t size() const { return rows * cols; }

@@ -3,8 +3,8 @@
 
 namespace octavo {
 
-Encoded store(StateTensor& state, const float* values, std::optional<float> amax, Scaler& scaler, uint64_t seed,
-              ThreadPool& pool) {
+Encoded store(StateTensor& state, const float* values, std::optional<float> amax, Scaler& scaler,
+              uint64_t seed, ThreadPool& pool) {
   const int64_t n = state.part.count;
   if (carries_scale(state.spec.format)) {
     if (scaler.needs_amax(state.slot) && !amax) amax = octavo::amax({const_cast<float*>(values)}, n, pool);
@@ -15,7 +15,8 @@ Encoded store(StateTensor& state, const float* values, std::optional<float> amax
 
 void restore(StateTensor& state, const float* values, Scaler& scaler, ThreadPool& pool) {
   if (carries_scale(state.spec.format))
-    state.at.scale = scaler.needs_amax(state.slot) ? scaler.last_scale(state.slot) : scaler.scale_for(state.slot);
+    state.at.scale =
+        scaler.needs_amax(state.slot) ? scaler.last_scale(state.slot) : scaler.scale_for(state.slot);
   CodeRule rule = state.rule(0);
   rule.rounding = Rounding::nearest_even;
   encode(values, state.part.count, state.at, rule, pool);

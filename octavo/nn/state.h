@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What training keeps of a parameter between steps - master weight, gradient, moments - in the recipe's numbers.
+// What training keeps of a parameter between steps - master weight, gradient, moments - in the recipe's
+// numbers.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -21,10 +22,10 @@ struct Elements {
 
 /// One tensor of a parameter's state, or the part of it that lies here.
 struct StateTensor {
-  RoleSpec spec;            ///< fp32, or what the recipe's store.* says
-  Scaler::Slot slot = -1;   ///< of its scale, where the format carries one
-  Elements part;            ///< what is kept here
-  Stored at;                ///< element part.first; data == nullptr: nothing is here
+  RoleSpec spec;           ///< fp32, or what the recipe's store.* says
+  Scaler::Slot slot = -1;  ///< of its scale, where the format carries one
+  Elements part;           ///< what is kept here
+  Stored at;               ///< element part.first; data == nullptr: nothing is here
   Arena::Block block;
 
   bool is_fp32() const { return spec.format == Format::fp32; }
@@ -39,12 +40,12 @@ struct StateTensor {
   }
 };
 
-/// `values`, those of all that is kept here, become the state, with a scale for their `amax` (or a pass to find it).
-/// `seed`: of stochastic rounding.
-Encoded store(StateTensor& state, const float* values, std::optional<float> amax, Scaler& scaler, uint64_t seed,
-              ThreadPool& pool);
-/// The same by the scale that the scaler remembers, and to nearest: values that were read from such a state become
-/// the same codes again.
+/// `values`, those of all that is kept here, become the state, with a scale for their `amax` (or a pass to
+/// find it). `seed`: of stochastic rounding.
+Encoded store(StateTensor& state, const float* values, std::optional<float> amax, Scaler& scaler,
+              uint64_t seed, ThreadPool& pool);
+/// The same by the scale that the scaler remembers, and to nearest: values that were read from such a state
+/// become the same codes again.
 void restore(StateTensor& state, const float* values, Scaler& scaler, ThreadPool& pool);
 /// The values kept here: where they lie, or decoded into `scratch`.
 const float* values_of(const StateTensor& state, std::vector<float>& scratch, ThreadPool& pool);

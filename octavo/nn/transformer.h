@@ -66,8 +66,8 @@ class Transformer {
   void set_parameter(Parameter& parameter, const float* values, bool as_saved = false);
   /// Compute copies of all masters. After initialize() and every optimizer step.
   void refresh_weights();
-  /// The same in two parts, for masters that are divided among ranks: of the parts of divided ones that are here; of
-  /// those that are here as a whole.
+  /// The same in two parts, for masters that are divided among ranks: of the parts of divided ones that are
+  /// here; of those that are here as a whole.
   void refresh_divided_weights();
   void refresh_whole_weights();
   /// What layers compute with instead of the master.
@@ -120,7 +120,7 @@ class Transformer {
   std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<Head> head_;
   std::vector<size_t> block_parameters_;  ///< index of the first parameter of each block, then of the head
-  std::vector<BlockSaved> saved_;  ///< one a block; parts that are not kept share their memory
+  std::vector<BlockSaved> saved_;         ///< one a block; parts that are not kept share their memory
   std::vector<KvCache> cache_;
 
   Limits limits_;

@@ -103,7 +103,8 @@ void save_optimizer(const std::string& path, Transformer& model, StateAccess& ac
   }
   writer.write_all([&](const TensorDeclaration& t) -> std::span<const std::byte> {
     if (const auto moment = by_name.find(t.name); moment != by_name.end())
-      return {static_cast<const std::byte*>(access.whole(*moment->second->parameter, *moment->second->tensor).data),
+      return {static_cast<const std::byte*>(
+                  access.whole(*moment->second->parameter, *moment->second->tensor).data),
               t.bytes};
     return std::as_bytes(std::span(scalers.at(t.name)->values));
   });
@@ -115,8 +116,9 @@ std::span<const std::byte> moment_data(const SafetensorsFile& file, const Moment
   const TensorDeclaration& wanted = m.declaration;
   const TensorInfo& tensor = file.get(wanted.name);
   if (tensor.dtype() != wanted.dtype || tensor.shape() != wanted.shape)
-    fail_data(fmt::format("{}: tensor {} does not have the shape {} x {} of the model, or is not {}", file.path(),
-                          wanted.name, m.parameter->rows, m.parameter->cols, file_dtype_name(wanted.dtype)));
+    fail_data(fmt::format("{}: tensor {} does not have the shape {} x {} of the model, or is not {}",
+                          file.path(), wanted.name, m.parameter->rows, m.parameter->cols,
+                          file_dtype_name(wanted.dtype)));
   return tensor.data();
 }
 
@@ -131,8 +133,8 @@ void load_moments(const SafetensorsFile* file, Transformer& model, StateAccess& 
     const Stored all{received.data(), t.spec.format, 1};
     std::memcpy(t.at.data, from(all, t.part.first).data, t.bytes());
     if (carries_scale(t.spec.format))
-      t.at.scale =
-          model.scaler().needs_amax(t.slot) ? model.scaler().last_scale(t.slot) : model.scaler().scale_for(t.slot);
+      t.at.scale = model.scaler().needs_amax(t.slot) ? model.scaler().last_scale(t.slot)
+                                                     : model.scaler().scale_for(t.slot);
   }
 }
 

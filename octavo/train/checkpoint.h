@@ -2,8 +2,8 @@
 // Everything a run needs to go on as if it had never stopped, in one directory that appears complete or not
 // at all.
 #pragma once
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,8 +21,8 @@ struct TrainState {
   LossScaleState loss_scale{};
 };
 
-/// Brings state together that lies on several ranks, of which one reads and writes files. All ranks make the same
-/// calls. This one is for a single process, where everything is at hand.
+/// Brings state together that lies on several ranks, of which one reads and writes files. All ranks make the
+/// same calls. This one is for a single process, where everything is at hand.
 class StateAccess {
  public:
   virtual ~StateAccess() = default;
@@ -30,16 +30,18 @@ class StateAccess {
   virtual bool has_files() const { return true; }
   /// The scaler of the rank with the files gets to know the scales of all tensors.
   virtual void collect_scales() {}
-  /// All of a state tensor of `p`, valid until the next call; elements matter on the rank with the files only.
+  /// All of a state tensor of `p`, valid until the next call; elements matter on the rank with the files
+  /// only.
   virtual Stored whole(const Parameter& p, const StateTensor& tensor) { return tensor.at; }
   /// `data` of the rank with the files becomes that of all.
   virtual void share(std::span<std::byte> data) {}
 };
 
 /// Files: model.safetensors + config.json (Hugging Face, F32 values of the masters) and the tokenizer, so a
-/// checkpoint is itself a model; optimizer.safetensors (moment1.*, moment2.* as they are stored; scaler.*, among them
-/// the scales of all stored tensors), state.json, and MANIFEST.json with checksums, written last. The directory is
-/// built beside its final place and renamed; on any error what was there before is untouched.
+/// checkpoint is itself a model; optimizer.safetensors (moment1.*, moment2.* as they are stored; scaler.*,
+/// among them the scales of all stored tensors), state.json, and MANIFEST.json with checksums, written last.
+/// The directory is built beside its final place and renamed; on any error what was there before is
+/// untouched.
 void save_checkpoint(const std::string& directory, Transformer& model, const TrainState& state,
                      const std::string& tokenizer, StateAccess& access);
 void save_checkpoint(const std::string& directory, Transformer& model, const TrainState& state,

@@ -62,14 +62,15 @@ bool from_data(const RoleSpec& spec) {
 Ranks make_ranks(int64_t logical, int processes, int process) {
   if (logical == 0) logical = processes;
   if (logical % processes != 0)
-    fail_usage(fmt::format("parallel.logical_ranks is {}, which cannot be divided among {} processes; a multiple of "
-                           "{} can",
-                           logical, processes, processes));
+    fail_usage(
+        fmt::format("parallel.logical_ranks is {}, which cannot be divided among {} processes; a multiple of "
+                    "{} can",
+                    logical, processes, processes));
   return {static_cast<int>(logical), processes, process};
 }
 
-DataParallel::DataParallel(Transformer& model, const Ranks& ranks, const RunConfig::Parallel& config, int moments,
-                           CommThread& comm)
+DataParallel::DataParallel(Transformer& model, const Ranks& ranks, const RunConfig::Parallel& config,
+                           int moments, CommThread& comm)
     : model_(model), ranks_(ranks), zero_(static_cast<int>(config.zero)), comm_(comm) {
   choose_partition(config.partition);
   for (Parameter& p : model.parameters().all()) p.owned = {};
@@ -100,9 +101,10 @@ void DataParallel::choose_partition(const std::string& word) {
     if (whole && !scaled) scaled = &p;
   }
   if (word == "slices" && scaled)
-    fail_usage(fmt::format("parallel.partition is slices, but recipe {} has a scale for the whole of {}; tensors or "
-                           "auto",
-                           model_.recipe().name, scaled->name));
+    fail_usage(
+        fmt::format("parallel.partition is slices, but recipe {} has a scale for the whole of {}; tensors or "
+                    "auto",
+                    model_.recipe().name, scaled->name));
   const bool slices = word == "slices" || (word == "auto" && !scaled);
   shards_ = make_shards(model_.parameters(), slices ? Partition::slices : Partition::tensors, ranks_.logical);
 }
@@ -188,8 +190,8 @@ float DataParallel::local_scale(const Parameter& p, const Stored& gradient) cons
       .value_or(std::numeric_limits<float>::infinity());
 }
 
-/// wire_scales_ of a bucket's parameters: the largest of what the ranks' gradients ask for, which is the paper's
-/// smallest factor, times the power of N by which the division is done beforehand.
+/// wire_scales_ of a bucket's parameters: the largest of what the ranks' gradients ask for, which is the
+/// paper's smallest factor, times the power of N by which the division is done beforehand.
 void DataParallel::agree_on_scales(Communicator& comm, const Bucket& bucket, int64_t index) {
   std::vector<size_t> shared;
   for (const size_t i : bucket.shards) {
@@ -210,8 +212,8 @@ void DataParallel::agree_on_scales(Communicator& comm, const Bucket& bucket, int
   for (const size_t number : shared) {
     float largest = 0;
     for (int r = 0; r < ranks_.local(); ++r)
-      largest = std::fmax(largest, local_scale(model_.parameters().all()[number],
-                                               model_.parameters().replica(number, r)));
+      largest = std::fmax(
+          largest, local_scale(model_.parameters().all()[number], model_.parameters().replica(number, r)));
     wanted.push_back(largest);
   }
   all_reduce_max(comm, wanted, {Traffic::scale, "agreeing on scales", step_, index});
@@ -219,8 +221,7 @@ void DataParallel::agree_on_scales(Communicator& comm, const Bucket& bucket, int
   double factor = 1;
   if (model_.recipe().reduce.gradient == GradientDivision::pre) factor = n;
   if (model_.recipe().reduce.gradient == GradientDivision::rsqrt) factor = std::sqrt(n);
-  for (size_t i = 0; i < shared.size(); ++i)
-    wire_scales_[shared[i]] = static_cast<float>(wanted[i] * factor);
+  for (size_t i = 0; i < shared.size(); ++i) wire_scales_[shared[i]] = static_cast<float>(wanted[i] * factor);
 }
 
 void DataParallel::reduce(Communicator& comm, const Bucket& bucket, int64_t index) {
@@ -237,8 +238,8 @@ void DataParallel::reduce(Communicator& comm, const Bucket& bucket, int64_t inde
       const Parameter& p = parameter(s);
       for (int r = 0; r < ranks_.local(); ++r) {
         const Stored gradient = model_.parameters().replica(s.parameter, r);
-        const Stored wire{send.take(static_cast<size_t>(s.part.count * octavo::bytes(p.wire.format))), p.wire.format,
-                          wire_scales_[s.parameter]};
+        const Stored wire{send.take(static_cast<size_t>(s.part.count * octavo::bytes(p.wire.format))),
+                          p.wire.format, wire_scales_[s.parameter]};
         const CodeRule rule{p.wire.rounding, p.wire.overflow,
                             model_.pass().seed ^ (static_cast<uint64_t>(ranks_.first() + r + 1) << 44) ^
                                 static_cast<uint64_t>(p.wire_slot),
@@ -282,8 +283,8 @@ void DataParallel::reduce(Communicator& comm, const Bucket& bucket, int64_t inde
   }
 }
 
-/// The sum of a shard becomes its gradient, in replica 0. It keeps the scale by which it travelled, so that a part
-/// of a tensor can be summed without the rest; only where no scale travelled is one chosen for the sum.
+/// The sum of a shard becomes its gradient, in replica 0. It keeps the scale by which it travelled, so that a
+/// part of a tensor can be summed without the rest; only where no scale travelled is one chosen for the sum.
 void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
   const Shard& s = shards_[shard];
   const Parameter& p = parameter(s);
@@ -306,7 +307,8 @@ void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
     const float largest =
         sum_codes(parts, p.wire.format, s.part.count, how, 1.0f, {sums.data()}, rule, alone_).amax;
     if (from_data(p.weight_grad.spec))
-      out.scale = scale_from_amax(p.weight_grad.spec, largest / model_.scaler().mu(p.weight_grad.slot)).value_or(1);
+      out.scale =
+          scale_from_amax(p.weight_grad.spec, largest / model_.scaler().mu(p.weight_grad.slot)).value_or(1);
     else if (p.weight_grad.spec.scaling.kind == ScalingKind::constant)
       out.scale = std::exp2(-static_cast<float>(p.weight_grad.spec.scaling.exponent));
     else
@@ -356,8 +358,7 @@ void DataParallel::spread_gradients(Communicator& comm, const Bucket& bucket, in
       const Shard& s = shards_[i];
       if (process_of(s) != source) continue;
       from_source.get(gradient(s));
-      result_scales_[s.parameter] =
-          chosen(s) ? from_source.get_value<float>() : wire_scales_[s.parameter];
+      result_scales_[s.parameter] = chosen(s) ? from_source.get_value<float>() : wire_scales_[s.parameter];
     }
   }
 }
@@ -512,9 +513,8 @@ void DataParallel::restore_weights() {
 void DataParallel::spread_all_weights() {
   std::vector<Ticket> tickets;
   for (size_t i = 0; i < buckets_.size(); ++i)
-    tickets.push_back(comm_.post([this, i](Communicator& comm) {
-      spread_weights(comm, buckets_[i], static_cast<int64_t>(i));
-    }));
+    tickets.push_back(comm_.post(
+        [this, i](Communicator& comm) { spread_weights(comm, buckets_[i], static_cast<int64_t>(i)); }));
   for (const Ticket& ticket : tickets) ticket.wait();
   for (Parameter& p : model_.parameters().all()) {
     if (p.owned.count != p.size()) p.amax = -1;
@@ -591,10 +591,10 @@ Stored DataParallel::whole(const Parameter& p, const StateTensor& tensor) {
     const bool divided = &tensor == &p.master ? p.divided : zero_ > 0;
     if (ranks_.processes == 1 || !divided) return tensor.at;
   }
-  const size_t index = static_cast<size_t>(
-      std::find_if(model_.parameters().all().begin(), model_.parameters().all().end(),
-                   [&](const Parameter& other) { return &other == &p; }) -
-      model_.parameters().all().begin());
+  const size_t index =
+      static_cast<size_t>(std::find_if(model_.parameters().all().begin(), model_.parameters().all().end(),
+                                       [&](const Parameter& other) { return &other == &p; }) -
+                          model_.parameters().all().begin());
   const int64_t element = bytes(tensor.spec.format);
   if (has_files()) whole_.resize(static_cast<size_t>(p.size() * element));
   float scale = tensor.at.scale;
@@ -621,7 +621,9 @@ Stored DataParallel::whole(const Parameter& p, const StateTensor& tensor) {
 
 void DataParallel::share(std::span<std::byte> data) {
   if (ranks_.processes == 1 || data.empty()) return;
-  comm_.run([&](Communicator& comm) { broadcast(comm, data, 0, {Traffic::state, "sharing a state", step_, -1}); });
+  comm_.run([&](Communicator& comm) {
+    broadcast(comm, data, 0, {Traffic::state, "sharing a state", step_, -1});
+  });
 }
 
 }  // namespace octavo

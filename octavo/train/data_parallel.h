@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Data-parallel training: ranks compute gradients of their own micro-batches, which are summed in the recipe's
-// numbers; what the optimizer keeps may be divided among them (ZeRO, arXiv:1910.02054).
+// Data-parallel training: ranks compute gradients of their own micro-batches, which are summed in the
+// recipe's numbers; what the optimizer keeps may be divided among them (ZeRO, arXiv:1910.02054).
 //
-// Ranks are logical: N of them, mapped in order on P processes, P a divisor of N. A process computes the gradients
-// of its ranks one after the other. Every sum is in the order of ranks and every decision is made of what all ranks
-// said, so results depend on N and not on P, nor on how bytes travelled.
+// Ranks are logical: N of them, mapped in order on P processes, P a divisor of N. A process computes the
+// gradients of its ranks one after the other. Every sum is in the order of ranks and every decision is made
+// of what all ranks said, so results depend on N and not on P, nor on how bytes travelled.
 //
-// A step: (1) backward passes; as soon as the last rank of this process has the gradients of a bucket, the bucket is
-// reduced by the thread that communicates: ranks agree on one scale a tensor, the gradients become codes of that
-// scale, the owner of each shard receives those of all ranks and sums. (2) join(): losses, histories and saturation
-// counts. (3) the update, of all or (ZeRO) of what this process owns. (4) with ZeRO, weights go to all.
+// A step: (1) backward passes; as soon as the last rank of this process has the gradients of a bucket, the
+// bucket is reduced by the thread that communicates: ranks agree on one scale a tensor, the gradients become
+// codes of that scale, the owner of each shard receives those of all ranks and sums. (2) join(): losses,
+// histories and saturation counts. (3) the update, of all or (ZeRO) of what this process owns. (4) with ZeRO,
+// weights go to all.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -37,10 +38,10 @@ Ranks make_ranks(int64_t logical, int processes, int process);
 /// What one rank has to say of its part of a step.
 struct RankRecord {
   LossSum sum;
-  int64_t nonfinite = 0;             ///< amaxes that were not finite
-  bool stop = false;                 ///< its process was told to stop
-  std::vector<float> scales;         ///< the scaler's last ones
-  std::vector<float> saturated;      ///< [parameter]: codes at the end of their range
+  int64_t nonfinite = 0;         ///< amaxes that were not finite
+  bool stop = false;             ///< its process was told to stop
+  std::vector<float> scales;     ///< the scaler's last ones
+  std::vector<float> saturated;  ///< [parameter]: codes at the end of their range
   std::vector<Scaler::Observation> journal;
 };
 
@@ -71,8 +72,8 @@ class DataParallel final : public StateAccess {
   void gradients_complete(size_t first_parameter);
   /// All ranks' records, in their order; the scaler takes the joined histories over `before`.
   std::vector<RankRecord> join(std::span<const RankRecord> own, const std::vector<Scaler::Memory>& before);
-  /// Waits for the sums, which become the gradients of what this process updates. Sum of the squares of all of them,
-  /// infinite where one was not finite. Adapts factors of automatic scaling.
+  /// Waits for the sums, which become the gradients of what this process updates. Sum of the squares of all
+  /// of them, infinite where one was not finite. Adapts factors of automatic scaling.
   double finish_gradients(std::span<const RankRecord> all);
   /// After an update, or the reading of weights: all ranks get what they compute with.
   void share_weights(int64_t step);
@@ -125,9 +126,9 @@ class DataParallel final : public StateAccess {
   size_t send_bytes_ = 0, receive_bytes_ = 0;
 
   Buffer send_, receive_;
-  ThreadPool alone_{1};              ///< of the thread that communicates
-  std::vector<float> wire_scales_;   ///< [parameter]: agreed on for this step
-  std::vector<float> result_scales_; ///< [parameter]: of the summed gradient
+  ThreadPool alone_{1};               ///< of the thread that communicates
+  std::vector<float> wire_scales_;    ///< [parameter]: agreed on for this step
+  std::vector<float> result_scales_;  ///< [parameter]: of the summed gradient
   std::vector<ShardResult> results_;
   std::vector<Ticket> tickets_;
   size_t posted_ = 0;

@@ -29,13 +29,15 @@ LossSum evaluate_loss(Transformer& model, const SampleLoader& data, int64_t batc
   }
   if (processes > 1) {
     std::vector<LossSum> own(static_cast<size_t>(rounds)), gathered(sums.size());
-    for (size_t r = 0; r < own.size(); ++r) own[r] = sums[r * static_cast<size_t>(processes) + static_cast<size_t>(process)];
+    for (size_t r = 0; r < own.size(); ++r)
+      own[r] = sums[r * static_cast<size_t>(processes) + static_cast<size_t>(process)];
     comm->run([&](Communicator& c) {
       all_gather(c, std::as_bytes(std::span(own)), std::as_writable_bytes(std::span(gathered)),
                  {Traffic::control, "losses of an evaluation"});
     });
     for (size_t i = 0; i < sums.size(); ++i)
-      sums[i] = gathered[i % static_cast<size_t>(processes) * own.size() + i / static_cast<size_t>(processes)];
+      sums[i] =
+          gathered[i % static_cast<size_t>(processes) * own.size() + i / static_cast<size_t>(processes)];
   }
   LossSum total;
   for (const LossSum& sum : sums) {

@@ -17,7 +17,8 @@ namespace {
 std::string packed(const std::vector<FingerprintItem>& items) {
   std::string text;
   for (const FingerprintItem& item : items)
-    for (const std::string* part : {&item.name, &item.text}) text += fmt::format("{}:{}", part->size(), *part);
+    for (const std::string* part : {&item.name, &item.text})
+      text += fmt::format("{}:{}", part->size(), *part);
   return text;
 }
 
@@ -51,8 +52,8 @@ std::pair<std::string, std::string> difference(const std::string& a, const std::
 
 }  // namespace
 
-std::vector<FingerprintItem> fingerprint(const RunConfig& config, const Recipe& recipe, const ModelConfig& model,
-                                         const TrainingData& data) {
+std::vector<FingerprintItem> fingerprint(const RunConfig& config, const Recipe& recipe,
+                                         const ModelConfig& model, const TrainingData& data) {
   // Where files lie and how many threads compute may differ.
   RunConfig same = config;
   same.out = same.init = "";

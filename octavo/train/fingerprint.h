@@ -16,11 +16,11 @@ namespace octavo {
 struct FingerprintItem {
   std::string name, text;
 };
-std::vector<FingerprintItem> fingerprint(const RunConfig& config, const Recipe& recipe, const ModelConfig& model,
-                                         const TrainingData& data);
+std::vector<FingerprintItem> fingerprint(const RunConfig& config, const Recipe& recipe,
+                                         const ModelConfig& model, const TrainingData& data);
 
-/// Compares with the first process. Throws usage on every process when one differs; the message, which names the
-/// process, its host, what differs and how, is empty on all but the first.
+/// Compares with the first process. Throws usage on every process when one differs; the message, which names
+/// the process, its host, what differs and how, is empty on all but the first.
 void compare_fingerprints(CommThread& comm, const std::vector<FingerprintItem>& own);
 
 /// The text that the first process has, on all.

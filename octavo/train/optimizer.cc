@@ -17,8 +17,9 @@ constexpr uint64_t kStateDraws = uint64_t{1} << 41;
 
 bool from_data(const StateTensor& t) { return t.slot >= 0 && t.spec.scaling.kind == ScalingKind::current; }
 
-/// One parameter's step in the formats its state is kept in, with fresh scales. A power of two is found in the step
-/// itself; for other scales the step is computed twice, as in the two stages of the code of arXiv:2310.18313.
+/// One parameter's step in the formats its state is kept in, with fresh scales. A power of two is found in
+/// the step itself; for other scales the step is computed twice, as in the two stages of the code of
+/// arXiv:2310.18313.
 template <class Params>
 void update(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
   constexpr bool kAdam = std::is_same_v<Params, AdamWParams>;

@@ -70,12 +70,15 @@ void each_key(C& c, Visit visit) {
         "(all "
         "but the stream between blocks), none, or auto (norm and activation where inputs have 8 bits)");
   visit("parallel.logical_ranks", c.parallel.logical_ranks,
-        "data-parallel ranks, each with its own micro-batches; a process computes several of them in turn; 0 = one "
+        "data-parallel ranks, each with its own micro-batches; a process computes several of them in turn; 0 "
+        "= one "
         "for each process");
   visit("parallel.zero", c.parallel.zero,
-        "what ranks divide among themselves: 0 = nothing, 1 = optimizer state, 2 = and gradients, 3 = and weights");
+        "what ranks divide among themselves: 0 = nothing, 1 = optimizer state, 2 = and gradients, 3 = and "
+        "weights");
   visit("parallel.partition", c.parallel.partition,
-        "how they divide it: tensors = whole ones, slices = evenly, auto = slices where no scale is shared by a "
+        "how they divide it: tensors = whole ones, slices = evenly, auto = slices where no scale is shared "
+        "by a "
         "tensor");
   visit("parallel.bucket_mb", c.parallel.bucket_mb,
         "megabytes of gradients or weights that travel together; results do not depend on it");
@@ -304,8 +307,8 @@ void validate(const RunConfig& c) {
         "a number from 0 to 1024");
   check(c.parallel.deadline >= 0, "parallel.deadline", c.parallel.deadline, "0 (none) or more");
   if (const std::string& word = c.parallel.partition; word != "auto" && word != "tensors" && word != "slices")
-    fail_usage(fmt::format("parallel.partition is '{}'{}", word,
-                           did_you_mean(word, {"auto", "tensors", "slices"})));
+    fail_usage(
+        fmt::format("parallel.partition is '{}'{}", word, did_you_mean(word, {"auto", "tensors", "slices"})));
   packing(c.data.packing);
   const std::vector<std::string> schedules{"cosine", "linear", "constant"};
   const std::vector<std::string> optimizers{"adamw", "lion"};

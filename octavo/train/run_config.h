@@ -15,8 +15,8 @@ struct RunConfig {
   std::string preset;  ///< where the values below started from; informative
   std::string recipe = "fp8-amax";
   std::vector<std::string> recipe_set;  ///< changes of the recipe, load_recipe()
-  std::string out;   ///< run directory
-  std::string init;  ///< model directory to start from; empty: random
+  std::string out;                      ///< run directory
+  std::string init;                     ///< model directory to start from; empty: random
   int64_t seed = 1;
   int64_t threads = 0;  ///< 0: every CPU
 

@@ -31,7 +31,8 @@ std::vector<Shard> make_shards(const ParameterSet& parameters, Partition partiti
       sizes.push_back(p.size() * element);
     }
     const std::vector<int> owners = assign_tensors(sizes, ranks);
-    for (size_t i = 0; i < sizes.size(); ++i) shards.push_back({i, {0, parameters.all()[i].size()}, owners[i]});
+    for (size_t i = 0; i < sizes.size(); ++i)
+      shards.push_back({i, {0, parameters.all()[i].size()}, owners[i]});
     return shards;
   }
   const int64_t total = parameters.total_size();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who owns what: of each parameter, or part of one, one data-parallel rank sums the gradient and makes the update.
+// Who owns what: of each parameter, or part of one, one data-parallel rank sums the gradient and makes the
+// update.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -10,9 +11,9 @@
 
 namespace octavo {
 
-/// Owner of each tensor: by falling size, each goes to the rank with the least so far (arXiv:2310.18313, algorithm
-/// 1; equal sizes in their order, equal loads to the lower rank). Tensors stay whole, as one scale serves all of
-/// one. The largest load is at most (4/3 - 1/(3 ranks)) times the best possible (Graham 1969).
+/// Owner of each tensor: by falling size, each goes to the rank with the least so far (arXiv:2310.18313,
+/// algorithm 1; equal sizes in their order, equal loads to the lower rank). Tensors stay whole, as one scale
+/// serves all of one. The largest load is at most (4/3 - 1/(3 ranks)) times the best possible (Graham 1969).
 std::vector<int> assign_tensors(std::span<const int64_t> sizes, int ranks);
 
 enum class Partition { tensors, slices };
@@ -23,8 +24,8 @@ struct Shard {
   int owner = 0;
 };
 
-/// All parts of all parameters, in their order. tensors: by assign_tensors() of the bytes of state. slices: the
-/// elements of all parameters in a row, cut evenly at multiples of 64.
+/// All parts of all parameters, in their order. tensors: by assign_tensors() of the bytes of state. slices:
+/// the elements of all parameters in a row, cut evenly at multiples of 64.
 std::vector<Shard> make_shards(const ParameterSet& parameters, Partition partition, int ranks);
 
 }  // namespace octavo

@@ -57,9 +57,7 @@ class Trainer {
   const Ranks& ranks() const { return parallel_->ranks(); }
   bool first_process() const { return parallel_->has_files(); }
   /// Sequences a step.
-  int64_t samples() const {
-    return config_.train.micro_batch * config_.train.grad_accum * ranks().logical;
-  }
+  int64_t samples() const { return config_.train.micro_batch * config_.train.grad_accum * ranks().logical; }
   int64_t tokens_a_step() const { return samples() * config_.data.sequence_length; }
   void record_facts(const TrainStart& start, bool ended) const;
   uint64_t rounding_seed(int64_t index) const;
@@ -97,7 +95,6 @@ class Trainer {
   const std::atomic<bool>* stop_ = nullptr;
 };
 
-
 RunConfig checked(RunConfig config) {
   validate(config);
   return config;
@@ -110,9 +107,11 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer, 
       comm_(comm ? *comm : *alone_),
       pool_(static_cast<int>(config_.threads)),
       // A run keeps the recipe it began with, whatever became of the file it came from.
-      recipe_(resume ? parse_recipe(shared_text(comm_, comm_.rank() == 0 ? read_file(config_.out + "/recipe.toml") : ""),
-                                    config_.out + "/recipe.toml")
-                     : load_recipe(config_.recipe, config_.recipe_set)),
+      recipe_(resume
+                  ? parse_recipe(
+                        shared_text(comm_, comm_.rank() == 0 ? read_file(config_.out + "/recipe.toml") : ""),
+                        config_.out + "/recipe.toml")
+                  : load_recipe(config_.recipe, config_.recipe_set)),
       data_(config_),
       optimizer_(config_.optim),
       loss_scaler_(recipe_.loss) {
@@ -235,8 +234,7 @@ void Trainer::open(bool resume) {
   const ModelFlops flops =
       training_flops(model_config_, config_.train.micro_batch, config_.data.sequence_length);
   if (peak_ > 0)
-    ideal_seconds_ =
-        flops.total() * static_cast<double>(config_.train.grad_accum * ranks().local()) / peak_;
+    ideal_seconds_ = flops.total() * static_cast<double>(config_.train.grad_accum * ranks().local()) / peak_;
 }
 
 /// What the losses of a step are multiplied with. Their mean is over the targets of all ranks that count: a
@@ -265,7 +263,8 @@ LossSum Trainer::micro_batches(int64_t index, int rank, float scale) {
     pass.last_of_step = last && ranks().logical == 1;  // of several ranks nobody asks for one's norm
     if (last && ranks().logical > 1 && rank + 1 == ranks().first() + ranks().local())
       pass.on_gradients = [this](size_t parameter) { parallel_->gradients_complete(parameter); };
-    const LossSum sum = model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), scale);
+    const LossSum sum =
+        model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), scale);
     pass.on_gradients = nullptr;
     total.loss += sum.loss;
     total.tokens += sum.tokens;
@@ -298,7 +297,8 @@ LossSum Trainer::backward_passes(int64_t index) {
     record.nonfinite = scaler.nonfinite();
     record.stop = stop_ && *stop_;
     record.journal = scaler.take_journal();
-    for (Scaler::Slot slot = 0; slot < scaler.size(); ++slot) record.scales.push_back(scaler.last_scale(slot));
+    for (Scaler::Slot slot = 0; slot < scaler.size(); ++slot)
+      record.scales.push_back(scaler.last_scale(slot));
     for (const Parameter& p : model_->parameters().all())
       record.saturated.push_back(static_cast<float>(p.grad_saturated));
     own.push_back(std::move(record));
@@ -336,8 +336,8 @@ StepReport Trainer::step(int64_t index) {
   report.counted = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
   report.loss_scale = loss_scaler_.scale(state_.loss_scale);
-  const double squares = ranks().logical > 1 ? parallel_->finish_gradients(records_)
-                                             : optimizer_.gradient_squares(*model_);
+  const double squares =
+      ranks().logical > 1 ? parallel_->finish_gradients(records_) : optimizer_.gradient_squares(*model_);
   report.grad_norm = std::sqrt(squares) / report.loss_scale;
   // A cast that saturates makes a number of an infinity, and no gradient behind it would tell.
   for (const RankRecord& r : records_)
@@ -435,8 +435,8 @@ EvalReport Trainer::evaluate(int64_t step, bool record) {
   EvalReport report;
   report.step = step;
   if (!data_.has_validation()) return report;
-  const LossSum sum = evaluate_loss(*model_, data_.validation(), config_.train.micro_batch,
-                                    config_.eval.batches, {}, &comm_);
+  const LossSum sum =
+      evaluate_loss(*model_, data_.validation(), config_.train.micro_batch, config_.eval.batches, {}, &comm_);
   report.tokens = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
   if (!first_process()) return report;
@@ -469,6 +469,7 @@ void Trainer::checkpoint() {
 TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
   stop_ = &stop;
   open(resume);
+  parallel_->take_traffic();  // of a beginning
   const TrainStart start = describe();
   if (first_process()) {
     record_facts(start, false);
@@ -478,11 +479,16 @@ TrainResult Trainer::run(bool resume, const std::atomic<bool>& stop) {
   const int64_t first = state_.step, last = config_.train.steps;
   TrainResult result;
   result.run = config_.out;
-  // Alone, a process stops before the step; of several, all stop after the one in which one of them was told to.
+  result.planned = start.traffic;
+  // Alone, a process stops before the step; of several, all stop after the one in which one of them was told
+  // to.
   for (int64_t index = first; index < last && !told_to_stop_ && !(stop && ranks().processes == 1); ++index) {
     StepReport report = step(index);
     report.seconds_left =
         watch.seconds() / static_cast<double>(index + 1 - first) * static_cast<double>(last - index - 1);
+    result.sent.weight_grad += report.traffic.weight_grad;
+    result.sent.weight += report.traffic.weight;
+    result.sent.scale += report.traffic.scale;
     if (first_process()) {
       record(report);
       observer_.step(report);

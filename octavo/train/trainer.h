@@ -80,6 +80,8 @@ struct TrainResult {
   int64_t steps = 0;
   EvalReport last_eval;  ///< tokens == 0: there was no validation data
   double seconds = 0;
+  StepTraffic sent{},
+      planned{};  ///< by this process to others: in all steps of this call; in one, from shapes
   std::string run, final_directory;  ///< final_directory is empty when interrupted
 };
 
@@ -88,8 +90,9 @@ struct TrainResult {
 /// it had never stopped. A loss or gradient that is not finite throws Diverged, which names the last good
 /// checkpoint.
 ///
-/// With `comm` the processes behind it train together (data_parallel.h): all call train() with the same arguments.
-/// Only the first one touches the run directory and reports to its observer. Without, this process is alone.
+/// With `comm` the processes behind it train together (data_parallel.h): all call train() with the same
+/// arguments. Only the first one touches the run directory and reports to its observer. Without, this process
+/// is alone.
 TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop,
                   CommThread* comm = nullptr);
 

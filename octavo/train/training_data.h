@@ -39,7 +39,8 @@ class TrainingData {
   /// Whether the training data are examples with marks; how they fit the sequence length.
   bool marked() const { return train_->marked(); }
   const SampleLoader::Fit& fit() const { return train_samples_->fit(); }
-  /// Sizes and checksums of 64 samples of each split: the same for the same data, wherever it lies. After open().
+  /// Sizes and checksums of 64 samples of each split: the same for the same data, wherever it lies. After
+  /// open().
   std::string fingerprint() const;
   bool has_validation() const { return val_ != nullptr; }
   /// In order, not shuffled.

@@ -18,8 +18,7 @@ void step(TestModel& m, int64_t index) {
   m.model.parameters().zero_gradients(m.pool);
   m.train(TestBatch(m.model.config(), 2, 9, static_cast<uint64_t>(index)));
   const Optimizer optimizer(kOptim);
-  optimizer.step(m.model, index + 1, 0.01 / kOptim.lr,
-                 std::sqrt(optimizer.gradient_squares(m.model)));
+  optimizer.step(m.model, index + 1, 0.01 / kOptim.lr, std::sqrt(optimizer.gradient_squares(m.model)));
   m.model.refresh_weights();
 }
 
