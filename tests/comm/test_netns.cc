@@ -22,7 +22,7 @@ struct Outcome {
 class Netns : public testing::TestWithParam<std::string> {
  protected:
   Outcome run(const std::string& options, int ranks, const std::string& mode) {
-    const std::string command = "ASAN_OPTIONS=detect_leaks=0 timeout -k 5 60 " OCTAVO_NETNS " " + options +
+    const std::string command = "ASAN_OPTIONS=detect_leaks=0 timeout -k 5 180 " OCTAVO_NETNS " " + options +
                                 " " + GetParam() + " " + std::to_string(ranks) + " " OCTAVO_COMM_PROGRAM " " +
                                 mode + " 2>&1";
     Outcome outcome;
@@ -62,7 +62,7 @@ TEST_P(Netns, CollectivesOverTcp) {
 TEST_P(Netns, MessagesBeyondOneGibibyte) {
   if (::sysconf(_SC_AVPHYS_PAGES) * ::sysconf(_SC_PAGESIZE) < 8'000'000'000)
     GTEST_SKIP() << "needs 8 GB of memory";
-  const Outcome outcome = run("", 2, "pieces --deadline 40");
+  const Outcome outcome = run("", 2, "pieces --deadline 120");
   if (outcome.code == 77) GTEST_SKIP() << outcome.text;
   EXPECT_TRUE(contains(outcome, "ok\n")) << outcome.text;
 }
