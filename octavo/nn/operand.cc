@@ -218,15 +218,27 @@ Weight::Weight(Parameter& parameter, OperandSlots slots) : parameter(&parameter)
   if (reads_master(slots_.along()) || reads_master(slots_.across())) parameter.computes_with_master = true;
 }
 
-void Weight::plan(Arena& arena) {
-  const int64_t rows = parameter->rows, cols = parameter->cols;
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
-    if (reads_master(slot)) return;
+void Weight::reserve(Arena& arena, bool shard, int64_t elements) {
+  for_each_copy(shard, [&](const OperandSlot& slot, Copy& copy) {
+    copy = {};
+    if (reads_master(slot) || elements == 0) return;
     copy.codes_block =
-        arena.reserve("compute weights", static_cast<size_t>(rows * cols * bytes(slot.format())));
-    copy.scales_block =
-        arena.reserve("compute weights", static_cast<size_t>(slot.scales(rows, cols)) * sizeof(float));
+        arena.reserve("compute weights", static_cast<size_t>(elements * bytes(slot.format())));
+    copy.scales_block = arena.reserve(
+        "compute weights", static_cast<size_t>(slot.scales(parameter->rows, parameter->cols)) * sizeof(float));
   });
+}
+
+void Weight::plan(Arena& arena) {
+  sharded_ = false;
+  reserve(arena, false, parameter->size());
+}
+
+void Weight::plan_shared(Arena& arena) { reserve(arena, false, parameter->size()); }
+
+void Weight::plan_shard(Arena& arena) {
+  sharded_ = true;
+  reserve(arena, true, parameter->owned.count);
 }
 
 /// A product that reads the weight, as far as packing it goes.
@@ -268,6 +280,14 @@ void Weight::bind(const Arena& arena) {
         dense(arena.at<void>(copy.codes_block), slot.format(), parameter->rows, parameter->cols);
     copy.tensor.scales = arena.at<float>(copy.scales_block);
   });
+  if (!sharded_) return;
+  const Elements& own = parameter->owned;
+  const bool whole = own.count == parameter->size();
+  for_each_copy(true, [&](const OperandSlot& slot, Copy& copy) {
+    copy.tensor.codes = dense(arena.at<void>(copy.codes_block), slot.format(), whole ? parameter->rows : 1,
+                              whole ? parameter->cols : own.count);
+    copy.tensor.scales = arena.at<float>(copy.scales_block);
+  });
 }
 
 void Weight::refresh(Pass& pass) {
@@ -292,11 +312,12 @@ void Weight::refresh_part(Pass& pass) {
   if (master.part.count == 0) return;
   if (parameter->has_whole_master()) return refresh(pass);
   assert(casts_parts());
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+  const int64_t skip = sharded_ ? 0 : master.part.first;
+  for_each_copy(sharded_, [&](const OperandSlot& slot, Copy& copy) {
     ScaledTensor part = copy.tensor;
-    part.codes = dense(
-        static_cast<std::byte*>(copy.tensor.codes.data) + master.part.first * octavo::bytes(slot.format()),
-        slot.format(), 1, master.part.count);
+    part.codes =
+        dense(static_cast<std::byte*>(copy.tensor.codes.data) + skip * octavo::bytes(slot.format()),
+              slot.format(), 1, master.part.count);
     slot.quantize(pass, dense(master.at.data, master.at.format, 1, master.part.count), nullptr, part, nullptr,
                   master.at.scale);
   });
@@ -309,7 +330,7 @@ std::vector<Scaler::Slot> Weight::scale_slots() const {
 
 void Weight::requantize(Pass& pass) {
   const Stored& master = parameter->master.at;
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+  for_each_copy(sharded_, [&](const OperandSlot& slot, Copy& copy) {
     if (!reads_master(slot))
       slot.requantize(pass, dense(master.data, master.format, parameter->rows, parameter->cols), master.scale,
                       copy.tensor);
@@ -318,7 +339,8 @@ void Weight::requantize(Pass& pass) {
 }
 
 void Weight::refresh_from(Pass& pass, ConstMatrix values, float scale, const float* amax) {
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+  if (sharded_ && parameter->owned.count != parameter->size()) return;  // it comes from its owners
+  for_each_copy(sharded_, [&](const OperandSlot& slot, Copy& copy) {
     if (!reads_master(slot)) slot.quantize(pass, values, amax, copy.tensor, nullptr, scale);
   });
   pack(pass);
