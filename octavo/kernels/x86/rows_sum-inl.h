@@ -29,8 +29,7 @@ struct PartialSums {
     const U32 power = bits(max(min_normal, size)) & splat(0x7f800000u);
     const F32 magic = from_bits(power + dropped);
     const F32 near = (size + magic) - magic;
-    if (counts)
-      saturated = saturated + select(near < largest, splat(0u), select(is_nan(v), splat(0u), splat(1u)));
+    if (counts) saturated = saturated + select(bits(near) == bits(largest), splat(1u), splat(0u));
     const F32 result = from_bits(bits(near) | sign);
     return negative_zero ? result : result + zero();
   }
@@ -42,45 +41,59 @@ void sum_parts(SumRow& row) {
   const F32 factor = splat(row.factor), nan = from_bits(splat(0x7fc00000u));
   PartialSums partial(row);
   U32 amax = splat(0u);
-  const auto part = [&](int p, int64_t i, auto lanes) OCTAVO_LAMBDA {
-    const Elements<kFormat> x{row.parts[p], splat(kFormat == kE4m3 ? 256.0f : 1.0f), row.like.table};
-    return load(x, row.first + i, lanes);
-  };
-  const auto finish = [&](F32 sum, int64_t i, auto lanes) OCTAVO_LAMBDA {
-    sum = sum * factor;
-    sum = select(is_nan(sum), nan, sum);
-    track(amax, sum, lanes);
-    store(row.sum + i, sum, lanes);
-  };
   const int last = row.count - 1;
-  if (row.tree) {
-    // Sums of 2^k parts wait in order until an equal one, or the end, comes.
-    sweep(row.n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
-      F32 waiting[kDepth];
+  const bool counts_last = !row.last_is_result;
+  // Several vectors side by side: each addition of a sum waits for the rounding of the one before.
+  const auto block = [&](int64_t i, auto lanes, auto count) OCTAVO_LAMBDA {
+    constexpr int kVectors = decltype(count)::kCount;
+    struct Sums {
+      F32 v[kVectors];
+    };
+    const auto part = [&](int p) OCTAVO_LAMBDA {
+      const Elements<kFormat> x{row.parts[p], splat(kFormat == kE4m3 ? 256.0f : 1.0f), row.like.table};
+      Sums values;
+      for (int k = 0; k < kVectors; ++k) values.v[k] = load(x, row.first + i + k * kLanes, lanes);
+      return values;
+    };
+    const auto add = [&](Sums& sum, const Sums& left, bool counts) OCTAVO_LAMBDA {
+      for (int k = 0; k < kVectors; ++k) sum.v[k] = partial.rounded(left.v[k] + sum.v[k], counts);
+    };
+    Sums sum = part(0);
+    if (row.tree) {
+      // Sums of 2^k parts wait in order until an equal one, or the end, comes.
+      Sums waiting[kDepth];
       int depth = 0;
-      for (int p = 0; p <= last; ++p) {
-        F32 sum = part(p, i, lanes);
+      waiting[depth++] = sum;
+      for (int p = 1; p <= last; ++p) {
+        sum = part(p);
         for (int k = p; k & 1; k >>= 1) {
-          const bool all = p == last && depth == 1;
-          sum = partial.rounded(waiting[--depth] + sum, !(all && row.last_is_result));
+          --depth;
+          add(sum, waiting[depth], p < last || depth > 0 || counts_last);
         }
         waiting[depth++] = sum;
       }
-      F32 sum = waiting[--depth];
-      while (depth > 0) {
+      for (sum = waiting[--depth]; depth > 0;) {
         --depth;
-        sum = partial.rounded(waiting[depth] + sum, depth > 0 || !row.last_is_result);
+        add(sum, waiting[depth], depth > 0 || counts_last);
       }
-      finish(sum, i, lanes);
-    });
-  } else {
-    sweep(row.n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
-      F32 sum = part(0, i, lanes);
-      for (int p = 1; p <= last; ++p)
-        sum = partial.rounded(sum + part(p, i, lanes), p < last || !row.last_is_result);
-      finish(sum, i, lanes);
-    });
-  }
+    } else {
+      for (int p = 1; p <= last; ++p) {
+        Sums next = part(p);
+        add(next, sum, p < last || counts_last);
+        sum = next;
+      }
+    }
+    for (int k = 0; k < kVectors; ++k) {
+      F32 result = sum.v[k] * factor;
+      result = select(is_nan(result), nan, result);
+      track(amax, result, lanes);
+      store(row.sum + i + k * kLanes, result, lanes);
+    }
+  };
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= row.n; i += 4 * kLanes) block(i, All{}, Vectors<4>{});
+  for (; i + kLanes <= row.n; i += kLanes) block(i, All{}, Vectors<1>{});
+  if (i < row.n) block(i, First(row.n - i), Vectors<1>{});
   uint32_t lane[kLanes];
   __builtin_memcpy(lane, &partial.saturated, sizeof(lane));
   for (const uint32_t s : lane) row.saturated += s;
