@@ -23,8 +23,7 @@ bool OperandSlot::wants_amax() const {
 
 uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
                                float* column_sums, float x_scale) const {
-  out.granularity = spec_.granularity;
-  out.by_column = across_ && spec_.granularity.kind == Granularity::row;
+  shape_scales(out);
   if (pass.planning()) return 0;
   const PartTimer timer(pass.times, Part::quantize);
   QuantizeRequest request;
@@ -51,6 +50,11 @@ uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, Sca
     fill_record(line, stats, pass.scaler.last_scale(slot_));
   pass.records->push_back(line);
   return request.seed;
+}
+
+void OperandSlot::shape_scales(ScaledTensor& out) const {
+  out.granularity = spec_.granularity;
+  out.by_column = across_ && spec_.granularity.kind == Granularity::row;
 }
 
 bool OperandSlot::scale_is_known(const Pass& pass) const {
@@ -222,10 +226,10 @@ void Weight::reserve(Arena& arena, bool shard, int64_t elements) {
   for_each_copy(shard, [&](const OperandSlot& slot, Copy& copy) {
     copy = {};
     if (reads_master(slot) || elements == 0) return;
-    copy.codes_block =
-        arena.reserve("compute weights", static_cast<size_t>(elements * bytes(slot.format())));
-    copy.scales_block = arena.reserve(
-        "compute weights", static_cast<size_t>(slot.scales(parameter->rows, parameter->cols)) * sizeof(float));
+    copy.codes_block = arena.reserve("compute weights", static_cast<size_t>(elements * bytes(slot.format())));
+    copy.scales_block =
+        arena.reserve("compute weights",
+                      static_cast<size_t>(slot.scales(parameter->rows, parameter->cols)) * sizeof(float));
   });
 }
 
@@ -279,6 +283,7 @@ void Weight::bind(const Arena& arena) {
     copy.tensor.codes =
         dense(arena.at<void>(copy.codes_block), slot.format(), parameter->rows, parameter->cols);
     copy.tensor.scales = arena.at<float>(copy.scales_block);
+    slot.shape_scales(copy.tensor);  // codes may come from elsewhere
   });
   if (!sharded_) return;
   const Elements& own = parameter->owned;
@@ -315,9 +320,8 @@ void Weight::refresh_part(Pass& pass) {
   const int64_t skip = sharded_ ? 0 : master.part.first;
   for_each_copy(sharded_, [&](const OperandSlot& slot, Copy& copy) {
     ScaledTensor part = copy.tensor;
-    part.codes =
-        dense(static_cast<std::byte*>(copy.tensor.codes.data) + skip * octavo::bytes(slot.format()),
-              slot.format(), 1, master.part.count);
+    part.codes = dense(static_cast<std::byte*>(copy.tensor.codes.data) + skip * octavo::bytes(slot.format()),
+                       slot.format(), 1, master.part.count);
     slot.quantize(pass, dense(master.at.data, master.at.format, 1, master.part.count), nullptr, part, nullptr,
                   master.at.scale);
   });

@@ -49,6 +49,8 @@ class OperandSlot {
   int64_t scales(int64_t rows, int64_t cols) const {
     return across_ ? scale_count(spec_.granularity, cols, rows) : scale_count(spec_.granularity, rows, cols);
   }
+  /// Which way the scales of a payload run.
+  void shape_scales(ScaledTensor& out) const;
   bool wants_amax() const;
   const RoleSpec& spec() const { return spec_; }
   Scaler::Slot slot() const { return slot_; }
@@ -150,8 +152,8 @@ class Weight {
  public:
   Weight(Parameter& parameter, OperandSlots slots);
   void plan(Arena& arena);
-  /// Compute copies in memory that other weights use in turn; refresh() then makes only what is owned here, which
-  /// lies apart and is an outgoing payload.
+  /// Compute copies in memory that other weights use in turn; refresh() then makes only what is owned here,
+  /// which lies apart and is an outgoing payload.
   void plan_shared(Arena& arena);
   void plan_shard(Arena& arena);
   /// Room for the weight packed for the GEMMs that read it, made with each refresh: forward, and backward if
@@ -165,8 +167,8 @@ class Weight {
   void refresh_part(Pass& pass);
   /// Whether parts can be cast by themselves: no scale depends on the whole tensor.
   bool casts_parts() const;
-  /// fn(codes, scales) for each compute copy that is not the master itself; scales may be empty. `part` of what
-  /// products read, or (`made_here`) of what refresh() makes.
+  /// fn(codes, scales) for each compute copy that is not the master itself; scales may be empty. `part` of
+  /// what products read, or (`made_here`) of what refresh() makes.
   template <class Fn>
   void for_each_payload(Elements part, bool made_here, Fn fn) {
     const int64_t begin = made_here && sharded_ ? parameter->owned.first : 0;

@@ -29,8 +29,8 @@ struct Parameter {
   /// has a master only where its compute copy is not enough; the others are for training, moment2 where the
   /// optimizer has two. Of several ranks each may keep a part.
   StateTensor master, weight_grad, moment1, moment2;
-  RoleSpec wire;                ///< the gradient between ranks (comm.weight_grad)
-  Scaler::Slot wire_slot = -1;  ///< of its scale, where it has one
+  RoleSpec wire;                      ///< the gradient between ranks (comm.weight_grad)
+  Scaler::Slot wire_slot = -1;        ///< of its scale, where it has one
   bool computes_with_master = false;  ///< layers read the master: every rank needs all of it
   bool casts_master = false;          ///< every rank keeps all of it and casts it (store.weight)
   int group = 0;                      ///< 0: embeddings, then one for each block, then the head
@@ -72,10 +72,11 @@ class ParameterSet {
     /// Of each rank's gradients that this process computes one after the other there is a set of its own.
     int64_t replicas = 1;
     bool sharded_moments = false, sharded_masters = false;  ///< only Parameter::owned is here
-    /// Of the sums of gradients likewise. With one replica a block's own gradients live until the block after the
-    /// next has its turn.
+    /// Of the sums of gradients likewise. With one replica a block's own gradients live until the block after
+    /// the next has its turn.
     bool sharded_gradients = false;
-    bool sharded_weights = false;  ///< of compute copies of blocks likewise; all of them while the block computes
+    bool sharded_weights =
+        false;  ///< of compute copies of blocks likewise; all of them while the block computes
     bool gradients_pass() const { return sharded_gradients && replicas == 1; }
   };
   /// Training: reserves masters ("weights"), gradients and moments.

@@ -72,7 +72,10 @@ Ranks make_ranks(int64_t logical, int processes, int process) {
 
 DataParallel::DataParallel(Transformer& model, const Ranks& ranks, const RunConfig::Parallel& config,
                            int moments, CommThread& comm)
-    : model_(model), ranks_(ranks), zero_(ranks.logical > 1 ? static_cast<int>(config.zero) : 0), comm_(comm) {
+    : model_(model),
+      ranks_(ranks),
+      zero_(ranks.logical > 1 ? static_cast<int>(config.zero) : 0),
+      comm_(comm) {
   choose_partition(config.partition);
   for (Parameter& p : model.parameters().all()) p.owned = {};
   for (const Shard& s : shards_) {
@@ -119,8 +122,8 @@ std::vector<DataParallel::Bucket> DataParallel::make_buckets(int64_t most_bytes)
     const Shard& s = shards_[i];
     const bool with_last = i + 1 < shards_.size() && shards_[i + 1].parameter == s.parameter;
     // All shards of a parameter are in one bucket, with its scale; where gradients pass, those of a block.
-    const bool new_group =
-        zero_ > 1 && !buckets.empty() && parameter(shards_[buckets.back().shards.back()]).group != parameter(s).group;
+    const bool new_group = zero_ > 1 && !buckets.empty() &&
+                           parameter(shards_[buckets.back().shards.back()]).group != parameter(s).group;
     if ((bytes >= most_bytes && !with_last) || new_group) {
       buckets.emplace_back();
       bytes = 0;
@@ -309,9 +312,9 @@ void DataParallel::reduce(Communicator& comm, const Bucket& bucket, int64_t inde
   }
 }
 
-/// The sum of a shard becomes its gradient: the one the update reads. It keeps the scale by which it travelled, so
-/// that a part of a tensor can be summed without the rest; only where none travelled, or where it joins the sums of
-/// earlier micro-batches, is one chosen for the result.
+/// The sum of a shard becomes its gradient: the one the update reads. It keeps the scale by which it
+/// travelled, so that a part of a tensor can be summed without the rest; only where none travelled, or where
+/// it joins the sums of earlier micro-batches, is one chosen for the result.
 void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
   const Shard& s = shards_[shard];
   Parameter& p = parameter(s);
@@ -354,8 +357,10 @@ void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
 
 float DataParallel::scale_of_sum(const Parameter& p, float largest) const {
   const RoleSpec& kept = p.weight_grad.spec;
-  if (from_data(kept)) return scale_from_amax(kept, largest / model_.scaler().mu(p.weight_grad.slot)).value_or(1);
-  return kept.scaling.kind == ScalingKind::constant ? std::exp2(-static_cast<float>(kept.scaling.exponent)) : 1.0f;
+  if (from_data(kept))
+    return scale_from_amax(kept, largest / model_.scaler().mu(p.weight_grad.slot)).value_or(1);
+  return kept.scaling.kind == ScalingKind::constant ? std::exp2(-static_cast<float>(kept.scaling.exponent))
+                                                    : 1.0f;
 }
 
 /// Without ZeRO everyone makes the update, of everyone's sums.
@@ -550,9 +555,8 @@ std::vector<size_t> DataParallel::shards_of_block(int block) const {
 void DataParallel::fetch_block(int block) {
   if (block < 0 || resident_[static_cast<size_t>(block % 2)] == block) return;
   resident_[static_cast<size_t>(block % 2)] = block;
-  fetched_[static_cast<size_t>(block % 2)] = comm_.post([this, block](Communicator& comm) {
-    spread_weights(comm, shards_of_block(block), block);
-  });
+  fetched_[static_cast<size_t>(block % 2)] =
+      comm_.post([this, block](Communicator& comm) { spread_weights(comm, shards_of_block(block), block); });
 }
 
 void DataParallel::need_block(int block, int next) {

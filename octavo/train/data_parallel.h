@@ -141,8 +141,9 @@ class DataParallel final : public StateAccess {
   std::vector<ShardResult> results_;
   std::vector<Ticket> tickets_;
   size_t posted_ = 0;
-  bool adds_ = false;                      ///< to the sums of earlier micro-batches
-  std::array<int, 2> resident_{-1, -1};    ///< ZeRO-3: the block whose weights are in each region, or come there
+  bool adds_ = false;  ///< to the sums of earlier micro-batches
+  std::array<int, 2> resident_{-1,
+                               -1};  ///< ZeRO-3: the block whose weights are in each region, or come there
   std::array<Ticket, 2> fetched_;
   int64_t step_ = 0;
   std::vector<std::byte> whole_;

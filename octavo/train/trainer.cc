@@ -132,6 +132,8 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer, 
                     fit.examples, config_.data.sequence_length,
                     fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
+  if (config_.parallel.zero == 3 && config_.train.pack_weights)
+    fail_usage("train.pack_weights keeps weights that parallel.zero 3 divides; leave one of them away");
   parallel_ = std::make_unique<DataParallel>(
       *model_, make_ranks(config_.parallel.logical_ranks, comm_.size(), comm_.rank()), config_.parallel,
       optimizer_.moments(), comm_);
@@ -302,6 +304,7 @@ LossSum Trainer::backward_passes(int64_t index) {
     memories[r] = scaler.snapshot();
   };
   parallel_->begin_step(index + 1);
+  scaler.take_journal();  // what evaluations and updates saw is no replica's alone
   for (size_t r = 0; r < local; ++r) draws[r] = (static_cast<uint64_t>(ranks().first()) + r) << 24;
   if (parallel_->zero() > 1) {  // sums over ranks after each micro-batch
     for (int64_t micro = 0; micro < accum; ++micro) {
