@@ -35,7 +35,10 @@ StepSeen adamw(const AdamWParams& params, const OptimizerState& state, const Ste
                ThreadPool& pool) {
   const AdamWStep step = step_of(params);
   const RowKernels& kernels = row_kernels();
-  return run_step([&](OptimizerRow& row) { kernels.adamw(step, row); }, state, output, n, pool);
+  RowStepToCodes to_codes;
+  if (kernels.adamw_fp8lm)
+    to_codes = [&](OptimizerRow& row, const Fp8LmCodes& out) { return kernels.adamw_fp8lm(step, row, out); };
+  return run_step([&](OptimizerRow& row) { kernels.adamw(step, row); }, to_codes, state, output, n, pool);
 }
 
 StateAmax adamw_amax(const AdamWParams& params, const OptimizerState& state, int64_t n, bool weight_too,

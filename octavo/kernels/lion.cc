@@ -35,7 +35,7 @@ StepSeen lion(const LionParams& params, const OptimizerState& state, const StepO
               ThreadPool& pool) {
   const LionStep step = step_of(params);
   const RowKernels& kernels = row_kernels();
-  return run_step([&](OptimizerRow& row) { kernels.lion(step, row); }, without_moment2(state), output, n,
+  return run_step([&](OptimizerRow& row) { kernels.lion(step, row); }, {}, without_moment2(state), output, n,
                   pool);
 }
 

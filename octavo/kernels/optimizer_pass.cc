@@ -66,6 +66,16 @@ class Result {
     saturated_[block] += row.saturated;
   }
 
+  /// Whether store_codes() is possible.
+  bool is(Format format) const {
+    return old_.format == format && as_.rule.rounding == Rounding::nearest_even;
+  }
+  /// The same with codes by the scale of the block, of values that it can hold.
+  void store_codes(size_t block, const void* codes, int64_t first, int64_t count, uint32_t bits) {
+    amax_.raise(bits);
+    saturated_[block] += writer_.with_scale(scales_[block]).copy(codes, first, count, bits).saturated;
+  }
+
   /// Brings all blocks to one scale.
   void finish(int64_t n, int64_t length, ThreadPool& pool) {
     if (!fits_) return;
@@ -84,7 +94,7 @@ class Result {
     for (const int64_t s : saturated_) seen.saturated += s;
     return seen;
   }
-  float scale() const { return scales_[0]; }
+  float scale(size_t block = 0) const { return scales_[block]; }
 
  private:
   /// What is written of a block, [begin, end), to another scale.
@@ -109,17 +119,33 @@ class Result {
 
 }  // namespace
 
-StepSeen run_step(const RowStep& step, const OptimizerState& state, const StepOutput& output, int64_t n,
-                  ThreadPool& pool) {
+StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const OptimizerState& state,
+                  const StepOutput& output, int64_t n, ThreadPool& pool) {
   Result weight(state.weight, output.weight), moment1(state.moment1, output.moment1);
   Result moment2(state.moment2, output.moment2);
   const int64_t length = block_length(n);
+  const bool direct = to_codes && weight.is(Format::fp16) && moment1.is(Format::e4m3) &&
+                      moment2.is(Format::fp16) && state.grad.format == Format::e4m3;
   pool.parallel_for(n, length, [&](int64_t from, int64_t to) {
     StepBuffers buffers;
     for (int64_t i = from; i < to; i += kStep) {
       const int64_t count = std::min(kStep, to - i), begin = i / length * length;
       const size_t block = static_cast<size_t>(i / length);
       OptimizerRow row = row_of(state, i, count, buffers);
+      if (direct) {
+        const Fp8LmCodes codes{.weight = reinterpret_cast<uint16_t*>(buffers.weight),
+                               .moment1 = reinterpret_cast<uint8_t*>(buffers.moment1),
+                               .moment2 = reinterpret_cast<uint16_t*>(buffers.moment2),
+                               .weight_scale = weight.scale(block),
+                               .moment1_scale = moment1.scale(block),
+                               .moment2_scale = moment2.scale(block)};
+        if (to_codes(row, codes)) {
+          weight.store_codes(block, codes.weight, i, count, row.amax_weight);
+          moment1.store_codes(block, codes.moment1, i, count, row.amax_moment1);
+          moment2.store_codes(block, codes.moment2, i, count, row.amax_moment2);
+          continue;
+        }
+      }
       step(row);
       weight.store(block, begin, row.new_weight, i, count, row.amax_weight);
       moment1.store(block, begin, row.new_moment1, i, count, row.amax_moment1);

@@ -12,9 +12,12 @@ namespace octavo {
 /// The arithmetic of a step on one stretch.
 using RowStep = std::function<void(OptimizerRow& row)>;
 
-/// Runs `step` and stores what it gives.
-StepSeen run_step(const RowStep& step, const OptimizerState& state, const StepOutput& output, int64_t n,
-                  ThreadPool& pool);
+/// The same straight to codes, in the formats of FP8-LM; false when it cannot, see RowKernels.
+using RowStepToCodes = std::function<bool(OptimizerRow& row, const Fp8LmCodes& out)>;
+
+/// Runs `step` and stores what it gives. `to_codes`, which may be empty, is tried before.
+StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const OptimizerState& state,
+                  const StepOutput& output, int64_t n, ThreadPool& pool);
 
 /// Runs `step` and keeps only the amaxes. `weight_too` false: `step` has to give the moments alone.
 StateAmax run_amax(const RowStep& step, const OptimizerState& state, int64_t n, bool weight_too,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/kernels/stored_rows.h"
 
+#include <cstring>
+
 #include "octavo/numerics/decode.h"
 
 namespace octavo {
@@ -21,24 +23,33 @@ StoredWriter StoredWriter::with_scale(float scale) const {
 }
 
 EncodedRow StoredWriter::write(const float* x, int64_t first, int64_t count, uint32_t amax) const {
-  char* const out = static_cast<char*>(out_.data) + first * bytes(out_.format);
+  void* const out = from(out_, first).data;
   if (out_.format == Format::fp32) {
     kernels_->convert({x, false}, {out, false}, count);
     return {amax, 0};
   }
-  // Division and rounding are monotonic: the largest magnitude speaks for all.
-  const float top = float_from_bits(amax) / out_.scale;
+  // Division and rounding are monotonic: the largest magnitude speaks for all, here and in seen().
+  const bool bounded = float_from_bits(amax) / out_.scale <= largest_;
   kernels_->quantize({.x = {x, false},
                       .codes = out,
                       .cols = count,
                       .scale = out_.scale,
                       .rounding = static_cast<int>(rule_.rounding),
-                      .bounded = top <= largest_,
+                      .bounded = bounded,
                       .seed = rule_.seed,
                       .first_index = rule_.first + static_cast<uint64_t>(first)},
                      grid_);
-  const bool none = out_.format == Format::bf16 || top <= below_largest_;
-  return {amax, none ? 0 : kernels_->count_codes(out, grid_.bits, grid_.max_code, count)};
+  return seen(first, count, amax);
+}
+
+EncodedRow StoredWriter::copy(const void* codes, int64_t first, int64_t count, uint32_t amax) const {
+  std::memcpy(from(out_, first).data, codes, static_cast<size_t>(count * bytes(out_.format)));
+  return seen(first, count, amax);
+}
+
+EncodedRow StoredWriter::seen(int64_t first, int64_t count, uint32_t amax) const {
+  const bool none = out_.format == Format::bf16 || float_from_bits(amax) / out_.scale <= below_largest_;
+  return {amax, none ? 0 : kernels_->count_codes(from(out_, first).data, grid_.bits, grid_.max_code, count)};
 }
 
 EncodedRow StoredWriter::rewrite(const Stored& x, int64_t first, int64_t count) const {

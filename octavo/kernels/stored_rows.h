@@ -76,10 +76,15 @@ class StoredWriter {
   float largest() const { return largest_; }  ///< number of the format
   /// Elements [first, first + count) from the values x[count], whose amax is known (bits).
   EncodedRow write(const float* x, int64_t first, int64_t count, uint32_t amax) const;
+  /// The same from codes that were made elsewhere.
+  EncodedRow copy(const void* codes, int64_t first, int64_t count, uint32_t amax) const;
   /// The same elements from x, which may be the same memory when elements are equally wide.
   EncodedRow rewrite(const Stored& x, int64_t first, int64_t count) const;
 
  private:
+  /// What is known of codes in place.
+  EncodedRow seen(int64_t first, int64_t count, uint32_t amax) const;
+
   Stored out_;
   CodeRule rule_;
   const RowKernels* kernels_;

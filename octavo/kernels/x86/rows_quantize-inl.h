@@ -180,6 +180,15 @@ uint32_t quantize_bounded(const QuantizeRow& row, const CodeGrid& grid_in_memory
       row, [&](F32 v, int64_t) OCTAVO_LAMBDA { return code_of_bounded<kMantissaBits>(v, g); });
 }
 
+/// FP16 codes to nearest even. Infinite ones, which are also those of numbers beyond the end, become
+/// `overflow_code`.
+OCTAVO_SIMD U16 fp16_codes(F32 v, uint32_t overflow_code) {
+  const U16 code = narrow_fp16(v);
+  const U16 size = min(code & splat16(0x7fff), splat16(0x7e00));
+  return replace_equal(size, splat16(0x7c00), splat16(static_cast<int>(overflow_code))) |
+         (code & splat16(0x8000));
+}
+
 /// To 16 bits: code(v, i) gives them in the low half of each lane, or as halves.
 template <bool kBounded = false, class Code>
 uint32_t quantize_halves_with(const QuantizeRow& row, Code code) {

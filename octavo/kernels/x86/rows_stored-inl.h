@@ -14,10 +14,10 @@ struct Elements {
   const float* table;
 };
 
-/// Elements i.. times the scale. A code of E4M3, shifted to the place of an FP16 code, is 2^-8 times its
+/// Elements i.. before the scale. A code of E4M3, shifted to the place of an FP16 code, is 2^-8 times its
 /// value: any_elements() puts that into the scale. A gather from a table of values takes three times as long.
 template <int kFormat>
-OCTAVO_SIMD F32 load(const Elements<kFormat>& x, int64_t i, auto lanes) {
+OCTAVO_SIMD F32 unscaled(const Elements<kFormat>& x, int64_t i, auto lanes) {
   [[maybe_unused]] const auto* const bytes = static_cast<const uint8_t*>(x.data);
   [[maybe_unused]] const auto* const halves = static_cast<const uint16_t*>(x.data);
   if constexpr (kFormat == kFp32) {
@@ -25,26 +25,33 @@ OCTAVO_SIMD F32 load(const Elements<kFormat>& x, int64_t i, auto lanes) {
   } else if constexpr (kFormat == kBf16) {
     return load(halves + i, lanes);
   } else if constexpr (kFormat == kTable) {
-    return lookup(x.table, load(bytes + i, lanes)) * x.scale;
+    return lookup(x.table, load(bytes + i, lanes));
   } else if constexpr (kFormat == kFp16) {
-    return widen_fp16(load16(halves + i, lanes)) * x.scale;
+    return widen_fp16(load16(halves + i, lanes));
   } else if constexpr (kFormat == kFp16WithNan) {
     const U16 code = load16(halves + i, lanes), size = code & splat16(0x7fff);
     const U16 one_nan = replace_above(size, splat16(0x7c00), splat16(0x7e00));
-    return widen_fp16(one_nan | (code & splat16(0x8000))) * x.scale;
+    return widen_fp16(one_nan | (code & splat16(0x8000)));
   } else if constexpr (kFormat == kE5m2) {
-    return widen_fp16(load16(bytes + i, lanes) << 8) * x.scale;
+    return widen_fp16(load16(bytes + i, lanes) << 8);
   } else {
     static_assert(kFormat == kE4m3);
-    return widen_fp16((load16_signed(bytes + i, lanes) << 7) & splat16(0xbf80)) * x.scale;
+    return widen_fp16((load16_signed(bytes + i, lanes) << 7) & splat16(0xbf80));
   }
+}
+
+template <int kFormat>
+OCTAVO_SIMD F32 load(const Elements<kFormat>& x, int64_t i, auto lanes) {
+  const F32 element = unscaled(x, i, lanes);
+  if constexpr (kFormat == kFp32 || kFormat == kBf16) return element;
+  return element * x.scale;
 }
 
 /// A row whose format is looked at before each load; a branch that always goes the same way.
 struct AnyElements {
   int format;
   const void* data;
-  F32 scale;
+  float scale;
   const float* table;
 };
 /// The first n elements. The quick ways do not know NaN, which is looked for beforehand: a 64th of the work.
@@ -54,25 +61,25 @@ OCTAVO_SIMD AnyElements any_elements(const StoredRow& row, int64_t n) {
   switch (row.format) {
     case kFp32:
     case kBf16:
-      return {row.format, row.data, splat(1.0f), nullptr};
+      return {row.format, row.data, 1.0f, nullptr};
     case kFp16: {
       const bool nan = any_above(static_cast<const uint16_t*>(row.data), n, 0x7c00);
-      return {nan ? kFp16WithNan : kFp16, row.data, splat(row.scale), nullptr};
+      return {nan ? kFp16WithNan : kFp16, row.data, row.scale, nullptr};
     }
     case kE5m2:
-      if (!any_above(bytes, n, 0x7c)) return {kE5m2, row.data, splat(row.scale), nullptr};
+      if (!any_above(bytes, n, 0x7c)) return {kE5m2, row.data, row.scale, nullptr};
       break;
     case kE4m3:
-      if (foldable && !any_above(bytes, n, 0x7e)) return {kE4m3, row.data, splat(row.scale * 256), nullptr};
+      if (foldable && !any_above(bytes, n, 0x7e)) return {kE4m3, row.data, row.scale * 256, nullptr};
       break;
     default:
       break;
   }
-  return {kTable, row.data, splat(row.scale), row.table};
+  return {kTable, row.data, row.scale, row.table};
 }
 template <int kFormat>
 OCTAVO_SIMD Elements<kFormat> as(const AnyElements& x) {
-  return {x.data, x.scale, x.table};
+  return {x.data, splat(x.scale), x.table};
 }
 
 /// fn(elements) for the format of the row.
@@ -104,19 +111,19 @@ OCTAVO_SIMD F32 load(const AnyElements& x, int64_t i, auto lanes) {
   return with_elements(x, [&](auto elements) OCTAVO_LAMBDA { return load(elements, i, lanes); });
 }
 
-/// FP16 codes to nearest even. Infinite ones, which are also those of numbers beyond the end, become
-/// `overflow_code`.
-OCTAVO_SIMD U16 fp16_codes(F32 v, uint32_t overflow_code) {
-  const U16 code = narrow_fp16(v);
-  const U16 size = min(code & splat16(0x7fff), splat16(0x7e00));
-  return replace_equal(size, splat16(0x7c00), splat16(static_cast<int>(overflow_code))) |
-         (code & splat16(0x8000));
+/// Starts on the elements of the next stretch, if that is n elements long, too: while results of this one are
+/// encoded, nothing else would be on its way from memory.
+template <int kFormat>
+OCTAVO_SIMD void fetch_next(const Elements<kFormat>& x, int64_t i, int64_t n) {
+  constexpr int64_t kBytes = kFormat == kFp32 ? 4 : kFormat == kFp16 || kFormat == kBf16 ? 2 : 1;
+  __builtin_prefetch(static_cast<const char*>(x.data) + (i + n) * kBytes);
 }
 
 uint32_t decode(const StoredRow& row, float* out, int64_t n) {
   return with_elements(row, n, [&](auto x) OCTAVO_LAMBDA {
     U32 amax = splat(0u);
     sweep(n, [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+      fetch_next(x, i, n);
       const F32 value = load(x, i, lanes);
       track(amax, value, lanes);
       store(out + i, value, lanes);
