@@ -27,6 +27,8 @@ void add_experiment(CLI::App& app);
 void add_sweep(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_probe(CLI::App& app);
+void add_balance(CLI::App& app);
+void add_reduce(CLI::App& app);
 void add_doctor(CLI::App& app);
 
 /// Becomes true on the first SIGINT, SIGTERM or SIGUSR1; a second one of the first two ends the program at

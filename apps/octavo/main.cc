@@ -108,6 +108,8 @@ int run(int argc, char** argv) {
   add_sweep(app);
   add_inspect(app);
   add_probe(app);
+  add_balance(app);
+  add_reduce(app);
   add_bench(app);
   add_doctor(app);
   try {
