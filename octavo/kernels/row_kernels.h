@@ -130,6 +130,23 @@ struct Fp8LmCodes {
   float weight_scale = 1, moment1_scale = 1, moment2_scale = 1;
 };
 
+/// A stretch of a sum of parts in one format, see sum_codes.h.
+struct SumRow {
+  const void* const* parts = nullptr;
+  int count = 0;
+  StoredRow like{};  ///< format and table of the parts, scale 1
+  int bytes = 0;     ///< of an element
+  CodeGrid grid{};
+  bool rounds = false;          ///< sums of two, to the format
+  bool tree = false;            ///< pairs, pairs of pairs, ...; or one after the other
+  bool last_is_result = false;  ///< the last sum is not counted if it saturates
+  float factor = 1;
+  int64_t first = 0, n = 0;  ///< elements [first, first + n) of the parts
+  float* sum = nullptr;      ///< [n], times factor; may be the elements of a part
+  uint32_t amax = 0;         ///< results
+  int64_t saturated = 0;
+};
+
 /// Products whose sums go through FP16 (Fp16Sums in gemm.h).
 inline constexpr int64_t kFp16Columns = 32;
 inline constexpr int64_t kFp16Block = 16;  ///< products that are added in FP32 before the sum is rounded
@@ -184,6 +201,7 @@ struct RowKernels {
   /// sum[c] += sum over rows of x[r][c]; rows are `stride` elements apart.
   void (*column_sum)(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
   double (*sum_squares)(const StoredRow& x, int64_t n);
+  void (*sum_codes)(SumRow& row);
   void (*adamw)(const AdamWStep& step, OptimizerRow& row);
   /// adamw() on the formats of FP8-LM (weight fp16, grad e4m3, moment1 e4m3, moment2 fp16), straight to
   /// codes. False when it cannot: another format or a scale is no power of two, an input is NaN, a result is

@@ -29,8 +29,7 @@ void store_by_recipe(Parameter& p, const Build& build) {
         p.wire == p.weight_grad.spec
             ? p.weight_grad.slot
             : build.scaler.add(p.name + ":" + std::string(role_path(Role::comm_weight_grad)), p.wire);
-  p.computes_with_master =
-      build.recipe.role(Role::store_weight) != build.recipe.role(Role::gemm_fprop_weight);
+  p.casts_master = build.recipe.role(Role::store_weight) != build.recipe.role(Role::gemm_fprop_weight);
 }
 
 Parameter& add_matrix(const std::string& name, const Linear::Shape& shape, const Build& build) {

@@ -23,8 +23,7 @@ bool OperandSlot::wants_amax() const {
 
 uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, ScaledTensor& out,
                                float* column_sums, float x_scale) const {
-  out.granularity = spec_.granularity;
-  out.by_column = across_ && spec_.granularity.kind == Granularity::row;
+  shape_scales(out);
   if (pass.planning()) return 0;
   const PartTimer timer(pass.times, Part::quantize);
   QuantizeRequest request;
@@ -51,6 +50,11 @@ uint64_t OperandSlot::quantize(Pass& pass, ConstMatrix x, const float* amax, Sca
     fill_record(line, stats, pass.scaler.last_scale(slot_));
   pass.records->push_back(line);
   return request.seed;
+}
+
+void OperandSlot::shape_scales(ScaledTensor& out) const {
+  out.granularity = spec_.granularity;
+  out.by_column = across_ && spec_.granularity.kind == Granularity::row;
 }
 
 bool OperandSlot::scale_is_known(const Pass& pass) const {
@@ -218,15 +222,27 @@ Weight::Weight(Parameter& parameter, OperandSlots slots) : parameter(&parameter)
   if (reads_master(slots_.along()) || reads_master(slots_.across())) parameter.computes_with_master = true;
 }
 
-void Weight::plan(Arena& arena) {
-  const int64_t rows = parameter->rows, cols = parameter->cols;
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
-    if (reads_master(slot)) return;
-    copy.codes_block =
-        arena.reserve("compute weights", static_cast<size_t>(rows * cols * bytes(slot.format())));
+void Weight::reserve(Arena& arena, bool shard, int64_t elements) {
+  for_each_copy(shard, [&](const OperandSlot& slot, Copy& copy) {
+    copy = {};
+    if (reads_master(slot) || elements == 0) return;
+    copy.codes_block = arena.reserve("compute weights", static_cast<size_t>(elements * bytes(slot.format())));
     copy.scales_block =
-        arena.reserve("compute weights", static_cast<size_t>(slot.scales(rows, cols)) * sizeof(float));
+        arena.reserve("compute weights",
+                      static_cast<size_t>(slot.scales(parameter->rows, parameter->cols)) * sizeof(float));
   });
+}
+
+void Weight::plan(Arena& arena) {
+  sharded_ = false;
+  reserve(arena, false, parameter->size());
+}
+
+void Weight::plan_shared(Arena& arena) { reserve(arena, false, parameter->size()); }
+
+void Weight::plan_shard(Arena& arena) {
+  sharded_ = true;
+  reserve(arena, true, parameter->owned.count);
 }
 
 /// A product that reads the weight, as far as packing it goes.
@@ -267,6 +283,15 @@ void Weight::bind(const Arena& arena) {
     copy.tensor.codes =
         dense(arena.at<void>(copy.codes_block), slot.format(), parameter->rows, parameter->cols);
     copy.tensor.scales = arena.at<float>(copy.scales_block);
+    slot.shape_scales(copy.tensor);  // codes may come from elsewhere
+  });
+  if (!sharded_) return;
+  const Elements& own = parameter->owned;
+  const bool whole = own.count == parameter->size();
+  for_each_copy(true, [&](const OperandSlot& slot, Copy& copy) {
+    copy.tensor.codes = dense(arena.at<void>(copy.codes_block), slot.format(), whole ? parameter->rows : 1,
+                              whole ? parameter->cols : own.count);
+    copy.tensor.scales = arena.at<float>(copy.scales_block);
   });
 }
 
@@ -292,11 +317,11 @@ void Weight::refresh_part(Pass& pass) {
   if (master.part.count == 0) return;
   if (parameter->has_whole_master()) return refresh(pass);
   assert(casts_parts());
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+  const int64_t skip = sharded_ ? 0 : master.part.first;
+  for_each_copy(sharded_, [&](const OperandSlot& slot, Copy& copy) {
     ScaledTensor part = copy.tensor;
-    part.codes = dense(
-        static_cast<std::byte*>(copy.tensor.codes.data) + master.part.first * octavo::bytes(slot.format()),
-        slot.format(), 1, master.part.count);
+    part.codes = dense(static_cast<std::byte*>(copy.tensor.codes.data) + skip * octavo::bytes(slot.format()),
+                       slot.format(), 1, master.part.count);
     slot.quantize(pass, dense(master.at.data, master.at.format, 1, master.part.count), nullptr, part, nullptr,
                   master.at.scale);
   });
@@ -309,7 +334,7 @@ std::vector<Scaler::Slot> Weight::scale_slots() const {
 
 void Weight::requantize(Pass& pass) {
   const Stored& master = parameter->master.at;
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+  for_each_copy(sharded_, [&](const OperandSlot& slot, Copy& copy) {
     if (!reads_master(slot))
       slot.requantize(pass, dense(master.data, master.format, parameter->rows, parameter->cols), master.scale,
                       copy.tensor);
@@ -318,7 +343,8 @@ void Weight::requantize(Pass& pass) {
 }
 
 void Weight::refresh_from(Pass& pass, ConstMatrix values, float scale, const float* amax) {
-  for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+  if (sharded_ && parameter->owned.count != parameter->size()) return;  // it comes from its owners
+  for_each_copy(sharded_, [&](const OperandSlot& slot, Copy& copy) {
     if (!reads_master(slot)) slot.quantize(pass, values, amax, copy.tensor, nullptr, scale);
   });
   pack(pass);

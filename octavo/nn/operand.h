@@ -49,6 +49,8 @@ class OperandSlot {
   int64_t scales(int64_t rows, int64_t cols) const {
     return across_ ? scale_count(spec_.granularity, cols, rows) : scale_count(spec_.granularity, rows, cols);
   }
+  /// Which way the scales of a payload run.
+  void shape_scales(ScaledTensor& out) const;
   bool wants_amax() const;
   const RoleSpec& spec() const { return spec_; }
   Scaler::Slot slot() const { return slot_; }
@@ -150,6 +152,10 @@ class Weight {
  public:
   Weight(Parameter& parameter, OperandSlots slots);
   void plan(Arena& arena);
+  /// Compute copies in memory that other weights use in turn; refresh() then makes only what is owned here,
+  /// which lies apart and is an outgoing payload.
+  void plan_shared(Arena& arena);
+  void plan_shard(Arena& arena);
   /// Room for the weight packed for the GEMMs that read it, made with each refresh: forward, and backward if
   /// `training`. `input` and `grad`: the formats of the other operands of the two.
   void plan_packed(Arena& arena, Format input, Format grad, bool training);
@@ -161,13 +167,15 @@ class Weight {
   void refresh_part(Pass& pass);
   /// Whether parts can be cast by themselves: no scale depends on the whole tensor.
   bool casts_parts() const;
-  /// fn(codes, scales) for each compute copy that is not the master itself; scales may be empty.
+  /// fn(codes, scales) for each compute copy that is not the master itself; scales may be empty. `part` of
+  /// what products read, or (`made_here`) of what refresh() makes.
   template <class Fn>
-  void for_each_payload(Elements part, Fn fn) {
-    for_each_copy([&](const OperandSlot& slot, Copy& copy) {
+  void for_each_payload(Elements part, bool made_here, Fn fn) {
+    const int64_t begin = made_here && sharded_ ? parameter->owned.first : 0;
+    for_each_copy(made_here && sharded_, [&](const OperandSlot& slot, Copy& copy) {
       if (reads_master(slot)) return;
       const int64_t wide = octavo::bytes(slot.format());
-      fn(std::span(static_cast<std::byte*>(copy.tensor.codes.data) + part.first * wide,
+      fn(std::span(static_cast<std::byte*>(copy.tensor.codes.data) + (part.first - begin) * wide,
                    static_cast<size_t>(part.count * wide)),
          std::span(copy.tensor.scales, carries_scale(slot.format()) ? static_cast<size_t>(slot.scales(
                                                                           parameter->rows, parameter->cols))
@@ -205,9 +213,14 @@ class Weight {
   /// fn(slot, copy) for each compute copy.
   template <class Fn>
   void for_each_copy(Fn fn) {
-    fn(slots_.along(), along_);
-    if (slots_.two()) fn(slots_.across(), across_);
+    for_each_copy(false, fn);
   }
+  template <class Fn>
+  void for_each_copy(bool shard, Fn fn) {
+    fn(slots_.along(), shard ? own_along_ : along_);
+    if (slots_.two()) fn(slots_.across(), shard ? own_across_ : across_);
+  }
+  void reserve(Arena& arena, bool shard, int64_t elements);
   bool reads_master(const OperandSlot& slot) const {
     return slot.direct(Format::fp32) && parameter->master.is_fp32();
   }
@@ -215,7 +228,8 @@ class Weight {
   void pack(Pass& pass) const;
 
   OperandSlots slots_;
-  Copy along_, across_;
+  Copy along_, across_, own_along_, own_across_;
+  bool sharded_ = false;
   Packed packed_forward_, packed_backward_;
 };
 

@@ -34,19 +34,34 @@ void ParameterSet::reserve(StateTensor& state, Arena& arena, const char* categor
 }
 
 void ParameterSet::plan(Arena& arena, const Layout& layout) {
-  replicas_ = layout.replicas;
+  layout_ = layout;
+  int groups = 0;
   for (Parameter& p : parameters_) {
     const Elements all{0, p.size()};
-    p.divided = layout.sharded_masters && !p.computes_with_master;
+    const bool whole = p.computes_with_master || (p.casts_master && !layout.sharded_weights);
+    p.divided = layout.sharded_masters && !whole;
     p.master.part = p.divided ? p.owned : all;
     p.weight_grad.part = all;
     p.moment1.part = layout.sharded_moments ? p.owned : all;
     p.moment2.part = layout.moments > 1 ? p.moment1.part : Elements{};
+    p.summed.spec = p.weight_grad.spec;
+    p.summed.slot = p.weight_grad.slot;
+    p.summed.part = layout.sharded_gradients ? p.owned : Elements{};
     reserve(p.master, arena, "weights");
-    reserve(p.weight_grad, arena, "gradients", replicas_);
+    if (!layout.gradients_pass() || p.group == 0) reserve(p.weight_grad, arena, "gradients", layout.replicas);
     reserve(p.moment1, arena, "optimizer");
     reserve(p.moment2, arena, "optimizer");
+    reserve(p.summed, arena, "gradients");
+    groups = std::max(groups, p.group + 1);
   }
+  if (!layout.gradients_pass()) return;
+  // Two regions in turn: one is summed over ranks while the other is written.
+  for (const int turn : {0, 1})
+    arena.overlap(static_cast<size_t>(groups), [&](size_t group) {
+      if (group == 0 || static_cast<int>(group) % 2 != turn) return;
+      for (Parameter& p : parameters_)
+        if (p.group == static_cast<int>(group)) reserve(p.weight_grad, arena, "gradients");
+    });
 }
 
 void ParameterSet::bind(StateTensor& state, const Arena& arena) {
@@ -55,7 +70,8 @@ void ParameterSet::bind(StateTensor& state, const Arena& arena) {
 
 void ParameterSet::bind(const Arena& arena) {
   for (Parameter& p : parameters_) {
-    for (StateTensor* state : {&p.master, &p.weight_grad, &p.moment1, &p.moment2}) bind(*state, arena);
+    for (StateTensor* state : {&p.master, &p.weight_grad, &p.moment1, &p.moment2, &p.summed})
+      bind(*state, arena);
     const auto fp32 = [](const StateTensor& t) {
       return t.is_fp32() ? static_cast<float*>(t.at.data) : nullptr;
     };
@@ -63,7 +79,7 @@ void ParameterSet::bind(const Arena& arena) {
     p.grad = fp32(p.weight_grad);
   }
   replica_ = 0;
-  replica_scales_.assign(static_cast<size_t>(replicas_), std::vector<float>(parameters_.size(), 1.0f));
+  replica_scales_.assign(static_cast<size_t>(layout_.replicas), std::vector<float>(parameters_.size(), 1.0f));
 }
 
 void ParameterSet::use_replica(int64_t r) {
@@ -114,15 +130,22 @@ void ParameterSet::initialize(uint64_t seed, Scaler& scaler, ThreadPool& pool) {
   }
 }
 
+void ParameterSet::zero(Parameter& p, ThreadPool& pool) {
+  p.grad_squares = -1;
+  p.grad_stale = p.overwritten_first;
+  if (p.grad_stale) return;
+  pool.parallel_for(p.size(), 1 << 16, [&](int64_t begin, int64_t end) {
+    std::memset(p.grad + begin, 0, static_cast<size_t>(end - begin) * sizeof(float));
+  });
+}
+
 void ParameterSet::zero_gradients(ThreadPool& pool) {
-  for (Parameter& p : parameters_) {
-    p.grad_squares = -1;
-    p.grad_stale = p.overwritten_first;
-    if (p.grad_stale) continue;
-    pool.parallel_for(p.size(), 1 << 16, [&](int64_t begin, int64_t end) {
-      std::memset(p.grad + begin, 0, static_cast<size_t>(end - begin) * sizeof(float));
-    });
-  }
+  for (Parameter& p : parameters_) zero(p, pool);
+}
+
+void ParameterSet::zero_group(int group, ThreadPool& pool) {
+  for (Parameter& p : parameters_)
+    if (p.group == group) zero(p, pool);
 }
 
 }  // namespace octavo

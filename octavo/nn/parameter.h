@@ -29,10 +29,13 @@ struct Parameter {
   /// has a master only where its compute copy is not enough; the others are for training, moment2 where the
   /// optimizer has two. Of several ranks each may keep a part.
   StateTensor master, weight_grad, moment1, moment2;
-  RoleSpec wire;                ///< the gradient between ranks (comm.weight_grad)
-  Scaler::Slot wire_slot = -1;  ///< of its scale, where it has one
-  bool computes_with_master =
-      false;               ///< every rank needs all of the master, to compute with it or to cast it
+  RoleSpec wire;                      ///< the gradient between ranks (comm.weight_grad)
+  Scaler::Slot wire_slot = -1;        ///< of its scale, where it has one
+  bool computes_with_master = false;  ///< layers read the master: every rank needs all of it
+  bool casts_master = false;          ///< every rank keeps all of it and casts it (store.weight)
+  int group = 0;                      ///< 0: embeddings, then one for each block, then the head
+  /// What the update reads, where the sum over ranks does not take the place of one's gradient.
+  StateTensor summed;
   Elements owned;          ///< what this process updates
   bool divided = false;    ///< of the master only that is here
   float* value = nullptr;  ///< the master where it is whole and FP32, else nullptr
@@ -48,6 +51,7 @@ struct Parameter {
 
   int64_t size() const { return rows * cols; }
   bool has_whole_master() const { return master.part.count == size(); }
+  const StateTensor& gradient() const { return summed.at.data ? summed : weight_grad; }
 };
 
 /// What a model instance keeps beside its compute copies.
@@ -68,6 +72,12 @@ class ParameterSet {
     /// Of each rank's gradients that this process computes one after the other there is a set of its own.
     int64_t replicas = 1;
     bool sharded_moments = false, sharded_masters = false;  ///< only Parameter::owned is here
+    /// Of the sums of gradients likewise. With one replica a block's own gradients live until the block after
+    /// the next has its turn.
+    bool sharded_gradients = false;
+    bool sharded_weights =
+        false;  ///< of compute copies of blocks likewise; all of them while the block computes
+    bool gradients_pass() const { return sharded_gradients && replicas == 1; }
   };
   /// Training: reserves masters ("weights"), gradients and moments.
   void plan(Arena& arena, const Layout& layout);
@@ -92,12 +102,17 @@ class ParameterSet {
   void initial_values(const Parameter& p, uint64_t seed, float* out, ThreadPool& pool) const;
   /// Begins a step: gradients count as zero from here on.
   void zero_gradients(ThreadPool& pool);
+  /// The same for a group whose memory others used meanwhile.
+  void zero_group(int group, ThreadPool& pool);
+  const Layout& layout() const { return layout_; }
 
  private:
   static void reserve(StateTensor& state, Arena& arena, const char* category, int64_t copies = 1);
   static void bind(StateTensor& state, const Arena& arena);
   std::deque<Parameter> parameters_;
-  int64_t replicas_ = 1, replica_ = 0;
+  static void zero(Parameter& p, ThreadPool& pool);
+  Layout layout_;
+  int64_t replica_ = 0;
   std::vector<std::vector<float>> replica_scales_;  ///< [replica][parameter]: of the sets that are not in use
 };
 

@@ -68,6 +68,8 @@ class Pass {
   Probe* probe = nullptr;  ///< asked at every place when set; values that would go by as codes are then kept
   /// When set: told in the backward pass that the gradients of all parameters from an index on are complete.
   std::function<void(size_t first)> on_gradients;
+  /// When set: told before a block computes, with the one that comes next in this direction, or -1.
+  std::function<void(int block, int next)> before_block;
   bool last_of_step = false;   ///< the gradients will be complete: their norm can be taken along
   bool exact = false;          ///< products and attention sum a few rows like many
   uint64_t seed = 0;           ///< of stochastic rounding; a new one each step

@@ -34,6 +34,9 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
   }
   block_parameters_.push_back(parameters_.all().size());
   head_ = std::make_unique<Head>(config_, outside, config_.tied_head ? &embedding_->table() : nullptr);
+  for (size_t group = 1; group <= block_parameters_.size(); ++group)
+    for (size_t i = block_parameters_[group - 1]; i < parameters_.all().size(); ++i)
+      parameters_.all()[i].group = static_cast<int>(group);
   if (config_.tied_head && head_->linear().weight().format() == recipe_.wide())
     embedding_->read_from(head_->linear().weight());
 }
@@ -67,7 +70,22 @@ void Transformer::reserve(const Limits& limits) {
     parameters_.plan_masters(arena_, [&](const Parameter& p) {
       return std::find(copied.begin(), copied.end(), &p) == copied.end();
     });
-  for (Weight* weight : weights()) weight->plan(arena_);
+  if (purpose_ == Purpose::training && limits_.state.sharded_weights) {
+    for (Weight* weight : weights()) {
+      if (in_block(*weight))
+        weight->plan_shard(arena_);
+      else
+        weight->plan(arena_);
+    }
+    // Two regions in turn: one is filled for the next block while the other is computed with.
+    for (const size_t turn : {size_t{0}, size_t{1}})
+      arena_.overlap(blocks_.size(), [&](size_t i) {
+        if (i % 2 != turn) return;
+        for (Linear* linear : blocks_[i]->linears()) linear->weight().plan_shared(arena_);
+      });
+  } else {
+    for (Weight* weight : weights()) weight->plan(arena_);
+  }
   if (limits_.pack_weights) {
     for (const auto& block : blocks_)
       for (Linear* linear : block->linears()) linear->plan_packed(arena_, purpose_ == Purpose::training);
@@ -257,6 +275,15 @@ std::vector<Weight*> Transformer::weights_of(const Parameter& parameter) {
   return found;
 }
 
+bool Transformer::in_block(const Weight& weight) const {
+  const int group = weight.parameter->group;
+  return group > 0 && group <= static_cast<int>(blocks_.size());
+}
+
+void Transformer::before_block(int block, int next) {
+  if (pass_->before_block && !pass_->planning()) pass_->before_block(block, next);
+}
+
 Stream Transformer::embed(const Batch& batch) {
   const int64_t rows = batch.rows();
   Stream stream;
@@ -283,6 +310,7 @@ void Transformer::forward(const Batch& batch, bool cached) {
     const bool last = i + 1 == blocks_.size();
     SavedOperand* const next = !post ? nullptr : last ? head_->input() : &saved_[i + 1].attention.input;
     if (post && last && !next) stream.scratch = head_->norm_input(batch.rows());
+    before_block(static_cast<int>(i), last ? -1 : static_cast<int>(i) + 1);
     blocks_[i]->forward(*pass_, batch, stream, saved_[i], next, cached ? &cache_[i] : nullptr);
   }
   head_->normalize(*pass_, stream.sum, stream.branch, stream.skip);
@@ -302,6 +330,10 @@ LossSum Transformer::train(const Batch& batch, const int32_t* targets, float gra
   const LossSum sum = head_->loss(*pass_, targets, batch.rows(), grad_scale, &dstream, amax);
   complete_from(block_parameters_.back());
   for (size_t i = blocks_.size(); i-- > 0;) {
+    const int block = static_cast<int>(i);
+    before_block(block, block - 1);
+    if (limits_.state.gradients_pass())
+      pass_->run(Part::optimizer, [&](ThreadPool& pool) { parameters_.zero_group(block + 1, pool); });
     blocks_[i]->backward(*pass_, batch, saved_[i], limits_.kept, dstream, amax);
     complete_from(block_parameters_[i]);
   }

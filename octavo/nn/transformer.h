@@ -72,6 +72,7 @@ class Transformer {
   void refresh_whole_weights();
   /// What layers compute with instead of the master.
   std::vector<Weight*> weights_of(const Parameter& parameter);
+  bool in_block(const Weight& weight) const;
   /// Training, after masters and the scaler's state were read back: the compute copies refresh_weights() made
   /// last, bit for bit, given the same pass().seed.
   void requantize_weights();
@@ -106,6 +107,7 @@ class Transformer {
   template <class Fn>
   void for_each_weight(Fn fn);
   Stream embed(const Batch& batch);
+  void before_block(int block, int next);
   void forward(const Batch& batch, bool cached);
   void rehearse();
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -71,7 +72,10 @@ Ranks make_ranks(int64_t logical, int processes, int process) {
 
 DataParallel::DataParallel(Transformer& model, const Ranks& ranks, const RunConfig::Parallel& config,
                            int moments, CommThread& comm)
-    : model_(model), ranks_(ranks), zero_(static_cast<int>(config.zero)), comm_(comm) {
+    : model_(model),
+      ranks_(ranks),
+      zero_(ranks.logical > 1 ? static_cast<int>(config.zero) : 0),
+      comm_(comm) {
   choose_partition(config.partition);
   for (Parameter& p : model.parameters().all()) p.owned = {};
   for (const Shard& s : shards_) {
@@ -86,6 +90,8 @@ DataParallel::DataParallel(Transformer& model, const Ranks& ranks, const RunConf
   layout_.moments = moments;
   layout_.replicas = ranks.local();
   layout_.sharded_moments = layout_.sharded_masters = zero_ > 0;
+  layout_.sharded_gradients = zero_ > 1;
+  layout_.sharded_weights = zero_ > 2 && ranks.processes > 1;
   buckets_ = make_buckets(static_cast<int64_t>(config.bucket_mb * 1e6));
 }
 
@@ -115,7 +121,10 @@ std::vector<DataParallel::Bucket> DataParallel::make_buckets(int64_t most_bytes)
   for (size_t i = shards_.size(); i-- > 0;) {  // in the order in which gradients are complete
     const Shard& s = shards_[i];
     const bool with_last = i + 1 < shards_.size() && shards_[i + 1].parameter == s.parameter;
-    if (bytes >= most_bytes && !with_last) {  // all shards of a parameter are in one bucket, with its scale
+    // All shards of a parameter are in one bucket, with its scale; where gradients pass, those of a block.
+    const bool new_group = zero_ > 1 && !buckets.empty() &&
+                           parameter(shards_[buckets.back().shards.back()]).group != parameter(s).group;
+    if ((bytes >= most_bytes && !with_last) || new_group) {
       buckets.emplace_back();
       bytes = 0;
     }
@@ -137,8 +146,9 @@ void DataParallel::plan() {
       send += static_cast<size_t>(ranks_.local()) * wire;
       if (mine(s)) receive += static_cast<size_t>(ranks_.logical - ranks_.local()) * wire;
       result += static_cast<size_t>(s.part.count * octavo::bytes(parameter(s).weight_grad.spec.format)) + 4;
+      if (zero_ == 0) continue;
       size_t payload_bytes = 0;
-      for (const auto& piece : payload(s)) payload_bytes += piece.size();
+      for (const auto& piece : payload(s, mine(s))) payload_bytes += piece.size();
       weights += payload_bytes;
       if (mine(s)) own_weights += payload_bytes;
     }
@@ -146,6 +156,13 @@ void DataParallel::plan() {
     if (zero_ > 0) send = std::max(send, own_weights), receive = std::max(receive, weights);
     send_bytes_ = std::max(send_bytes_, send);
     receive_bytes_ = std::max(receive_bytes_, receive);
+  }
+  for (int block = 0; layout_.sharded_weights && block < model_.config().layers; ++block) {
+    size_t all = 0;
+    for (const size_t i : shards_of_block(block))
+      for (const auto& piece : payload(shards_[i], mine(shards_[i]))) all += piece.size();
+    send_bytes_ = std::max(send_bytes_, all);
+    receive_bytes_ = std::max(receive_bytes_, all);
   }
 }
 
@@ -164,9 +181,21 @@ void DataParallel::begin_step(int64_t step) {
   posted_ = 0;
   tickets_.clear();
   results_.assign(shards_.size(), {});
+  resident_ = {-1, -1};
+}
+
+void DataParallel::begin_micro_batch(int64_t micro) {
+  if (zero_ < 2) return;
+  for (const Ticket& ticket : tickets_) ticket.wait();
+  tickets_.clear();
+  posted_ = 0;
+  adds_ = micro > 0;
 }
 
 void DataParallel::gradients_complete(size_t first_parameter) {
+  // The memory of the block after the next is that of the one before.
+  if (layout_.gradients_pass())
+    for (const Ticket& ticket : tickets_) ticket.wait();
   for (; posted_ < buckets_.size() && buckets_[posted_].lowest >= first_parameter; ++posted_)
     tickets_.push_back(comm_.post([this, index = posted_](Communicator& comm) {
       const int64_t number = static_cast<int64_t>(index);
@@ -283,42 +312,55 @@ void DataParallel::reduce(Communicator& comm, const Bucket& bucket, int64_t inde
   }
 }
 
-/// The sum of a shard becomes its gradient, in replica 0. It keeps the scale by which it travelled, so that a
-/// part of a tensor can be summed without the rest; only where no scale travelled is one chosen for the sum.
+/// The sum of a shard becomes its gradient: the one the update reads. It keeps the scale by which it
+/// travelled, so that a part of a tensor can be summed without the rest; only where none travelled, or where
+/// it joins the sums of earlier micro-batches, is one chosen for the result.
 void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
   const Shard& s = shards_[shard];
-  const Parameter& p = parameter(s);
-  Stored out = from(model_.parameters().replica(s.parameter, 0), s.part.first);
+  Parameter& p = parameter(s);
+  const RoleSpec& kept = p.weight_grad.spec;
+  const int64_t n = s.part.count;
+  Stored out = zero_ > 1 ? p.summed.from(s.part.first)
+                         : from(model_.parameters().replica(s.parameter, 0), s.part.first);
   const float wire = wire_scales_[s.parameter];
-  const CodeRule rule{p.weight_grad.spec.rounding, p.weight_grad.spec.overflow,
+  const CodeRule rule{kept.rounding, kept.overflow,
                       model_.pass().seed ^ 0x5851F42D4C957F2Dull ^ static_cast<uint64_t>(p.weight_grad.slot),
                       static_cast<uint64_t>(s.part.first)};
   const CodeSum how = code_sum(model_.recipe().reduce.sum);
-  ShardResult& result = results_[shard];
+  const bool scaled = carries_scale(out.format), wire_scaled = carries_scale(p.wire.format);
   Encoded encoded;
-  if (!carries_scale(out.format)) {
-    encoded = sum_codes(parts, p.wire.format, s.part.count, how, wire, out, rule, alone_);
-  } else if (carries_scale(p.wire.format)) {
-    out.scale = 1;  // in units of the scale
-    encoded = sum_codes(parts, p.wire.format, s.part.count, how, 1.0f, out, rule, alone_);
-    result_scales_[s.parameter] = out.scale = wire;
+  if (!adds_ && scaled && wire_scaled) {
+    encoded = sum_codes(parts, p.wire.format, n, how, 1.0f, {out.data, out.format, 1}, rule, alone_);
+    out.scale = wire;
+  } else if (!adds_ && !scaled) {
+    encoded = sum_codes(parts, p.wire.format, n, how, wire, out, rule, alone_);
   } else {
-    std::vector<float> sums(static_cast<size_t>(s.part.count));
-    const float largest =
-        sum_codes(parts, p.wire.format, s.part.count, how, 1.0f, {sums.data()}, rule, alone_).amax;
-    if (from_data(p.weight_grad.spec))
-      out.scale =
-          scale_from_amax(p.weight_grad.spec, largest / model_.scaler().mu(p.weight_grad.slot)).value_or(1);
-    else if (p.weight_grad.spec.scaling.kind == ScalingKind::constant)
-      out.scale = std::exp2(-static_cast<float>(p.weight_grad.spec.scaling.exponent));
-    else
-      out.scale = 1;
-    encoded = encode(sums.data(), s.part.count, out, rule, alone_);
-    result_scales_[s.parameter] = out.scale;
+    std::vector<float> sums(static_cast<size_t>(n));
+    const Encoded passing =
+        sum_codes(parts, p.wire.format, n, how, wire_scaled ? wire : 1.0f, {sums.data()}, {}, alone_);
+    if (adds_) {
+      std::vector<float> earlier(static_cast<size_t>(n));
+      out.scale = result_scales_[s.parameter];
+      decode(out, n, earlier.data(), alone_);
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] = earlier[i] + sums[i];
+    }
+    if (scaled) out.scale = scale_of_sum(p, octavo::amax(Stored{sums.data()}, n, alone_));
+    encoded = encode(sums.data(), n, out, rule, alone_);
+    encoded.saturated += passing.saturated;
   }
+  result_scales_[s.parameter] = out.scale;
+  ShardResult& result = results_[shard];
   result.saturated = encoded.saturated;
-  result.nonfinite = !std::isfinite(encoded.amax) || !std::isfinite(wire);
-  result.squares = octavo::sum_squares(out, s.part.count, alone_);
+  result.nonfinite += !std::isfinite(encoded.amax) || !std::isfinite(wire);
+  result.squares = octavo::sum_squares(out, n, alone_);
+}
+
+float DataParallel::scale_of_sum(const Parameter& p, float largest) const {
+  const RoleSpec& kept = p.weight_grad.spec;
+  if (from_data(kept))
+    return scale_from_amax(kept, largest / model_.scaler().mu(p.weight_grad.slot)).value_or(1);
+  return kept.scaling.kind == ScalingKind::constant ? std::exp2(-static_cast<float>(kept.scaling.exponent))
+                                                    : 1.0f;
 }
 
 /// Without ZeRO everyone makes the update, of everyone's sums.
@@ -436,7 +478,8 @@ double DataParallel::finish_gradients(std::span<const RankRecord> all) {
   parameters.use_replica(0);
   for (size_t i = 0; i < parameters.all().size(); ++i) {
     Parameter& p = parameters.all()[i];
-    if (carries_scale(p.weight_grad.spec.format)) p.weight_grad.at.scale = result_scales_[i];
+    if (carries_scale(p.weight_grad.spec.format))
+      (zero_ > 1 ? p.summed : p.weight_grad).at.scale = result_scales_[i];
     // Counted in the sum where gradients are also kept by this rule, or only travel by it.
     const bool kept = p.weight_grad.spec.scaling.kind == ScalingKind::automatic;
     if (!kept && p.wire.scaling.kind != ScalingKind::automatic) continue;
@@ -452,8 +495,8 @@ double DataParallel::finish_gradients(std::span<const RankRecord> all) {
   return finite ? squares : std::numeric_limits<double>::infinity();
 }
 
-/// What others need of a shard after its update, where it lies here.
-std::vector<std::span<std::byte>> DataParallel::payload(const Shard& s) {
+/// What others need of a shard after its update: where this process has made it, or where it is to go.
+std::vector<std::span<std::byte>> DataParallel::payload(const Shard& s, bool made_here) {
   Parameter& p = parameter(s);
   std::vector<std::span<std::byte>> pieces;
   const auto add = [&](std::span<std::byte> piece) {
@@ -466,19 +509,19 @@ std::vector<std::span<std::byte>> DataParallel::payload(const Shard& s) {
     return pieces;
   }
   for (Weight* weight : model_.weights_of(p))
-    weight->for_each_payload(s.part, [&](std::span<std::byte> codes, std::span<float> scales) {
+    weight->for_each_payload(s.part, made_here, [&](std::span<std::byte> codes, std::span<float> scales) {
       add(codes);
       add(std::as_writable_bytes(scales));
     });
   return pieces;
 }
 
-void DataParallel::spread_weights(Communicator& comm, const Bucket& bucket, int64_t index) {
+void DataParallel::spread_weights(Communicator& comm, std::span<const size_t> shards, int64_t index) {
   const size_t processes = static_cast<size_t>(ranks_.processes), own = static_cast<size_t>(ranks_.process);
   std::vector<size_t> size_of(processes);
   Cursor send(send_.as<std::byte>()), receive(receive_.as<std::byte>());
-  for (const size_t i : bucket.shards)
-    for (const auto& piece : payload(shards_[i])) {
+  for (const size_t i : shards)
+    for (const auto& piece : payload(shards_[i], mine(shards_[i]))) {
       size_of[static_cast<size_t>(process_of(shards_[i]))] += piece.size();
       if (mine(shards_[i])) send.put(piece);
     }
@@ -487,12 +530,40 @@ void DataParallel::spread_weights(Communicator& comm, const Bucket& bucket, int6
     in[source] = {source == own ? send_.as<std::byte>() : receive.take(size_of[source]), size_of[source]};
   all_gather(comm, in[own], in, {Traffic::weight, "all-gather", step_, index});
   for (size_t source = 0; source < processes; ++source) {
-    if (source == own) continue;
     Cursor from_source(in[source].data());
-    for (const size_t i : bucket.shards)
-      if (static_cast<size_t>(process_of(shards_[i])) == source)
-        for (const auto& piece : payload(shards_[i])) from_source.get(piece);
+    for (const size_t i : shards) {
+      if (static_cast<size_t>(process_of(shards_[i])) != source) continue;
+      if (source == own && !on_demand(shards_[i])) continue;  // it is where it was made
+      for (const auto& piece : payload(shards_[i], false)) from_source.get(piece);
+    }
   }
+}
+
+bool DataParallel::on_demand(const Shard& s) const {
+  const int group = parameter(s).group;
+  return layout_.sharded_weights && parameter(s).divided && group > 0 &&
+         group <= static_cast<int>(model_.config().layers);
+}
+
+std::vector<size_t> DataParallel::shards_of_block(int block) const {
+  std::vector<size_t> found;
+  for (size_t i = 0; i < shards_.size(); ++i)
+    if (on_demand(shards_[i]) && parameter(shards_[i]).group == block + 1) found.push_back(i);
+  return found;
+}
+
+void DataParallel::fetch_block(int block) {
+  if (block < 0 || resident_[static_cast<size_t>(block % 2)] == block) return;
+  resident_[static_cast<size_t>(block % 2)] = block;
+  fetched_[static_cast<size_t>(block % 2)] =
+      comm_.post([this, block](Communicator& comm) { spread_weights(comm, shards_of_block(block), block); });
+}
+
+void DataParallel::need_block(int block, int next) {
+  if (!layout_.sharded_weights) return;
+  fetch_block(block);
+  fetch_block(next);
+  fetched_[static_cast<size_t>(block % 2)].wait();
 }
 
 void DataParallel::share_weights(int64_t step) {
@@ -513,25 +584,42 @@ void DataParallel::restore_weights() {
 void DataParallel::spread_all_weights() {
   std::vector<Ticket> tickets;
   for (size_t i = 0; i < buckets_.size(); ++i)
-    tickets.push_back(comm_.post(
-        [this, i](Communicator& comm) { spread_weights(comm, buckets_[i], static_cast<int64_t>(i)); }));
+    tickets.push_back(comm_.post([this, i](Communicator& comm) {
+      std::vector<size_t> shards = buckets_[i].shards;
+      std::erase_if(shards, [&](size_t shard) { return on_demand(shards_[shard]); });
+      spread_weights(comm, shards, static_cast<int64_t>(i));
+    }));
   for (const Ticket& ticket : tickets) ticket.wait();
   for (Parameter& p : model_.parameters().all()) {
     if (p.owned.count != p.size()) p.amax = -1;
-    if (!p.divided) continue;
+    if (!p.divided || layout_.sharded_weights) continue;
     for (Weight* weight : model_.weights_of(p)) weight->repack(model_.pass());
   }
 }
 
-StepTraffic DataParallel::planned_traffic() const {
+StepTraffic DataParallel::planned_traffic(int64_t micro_batches) const {
   StepTraffic t;
   const int64_t others = ranks_.processes - 1;
+  const int64_t reductions = zero_ > 1 ? micro_batches : 1;
+  // How often a step fetches each block: each pass goes forth and back, and two blocks stay.
+  std::vector<int64_t> fetches(static_cast<size_t>(model_.config().layers));
+  std::array<int, 2> resident{-1, -1};
+  const auto touch = [&](int block) {
+    int& there = resident[static_cast<size_t>(block % 2)];
+    fetches[static_cast<size_t>(block)] += there != block;
+    there = block;
+  };
+  const int blocks = static_cast<int>(fetches.size());
+  for (int64_t pass = 0; pass < micro_batches * ranks_.local(); ++pass) {
+    for (int b = 0; b < blocks; ++b) touch(b);
+    for (int b = blocks - 1; b >= 0; --b) touch(b);
+  }
   size_t last = std::numeric_limits<size_t>::max();
   for (const Shard& s : shards_) {
     const Parameter& p = parameter(s);
     const int64_t count = s.part.count;
-    if (!mine(s)) t.weight_grad += ranks_.local() * count * bytes(p.wire.format);
-    if (others > 0 && s.parameter != last && shares_scale(p)) t.scale += others * int64_t{sizeof(float)};
+    if (!mine(s)) t.weight_grad += reductions * ranks_.local() * count * bytes(p.wire.format);
+    if (s.parameter != last && shares_scale(p)) t.scale += reductions * others * int64_t{sizeof(float)};
     last = s.parameter;
     if (!mine(s)) continue;
     if (zero_ == 0) {
@@ -540,8 +628,9 @@ StepTraffic DataParallel::planned_traffic() const {
         t.weight_grad += others * int64_t{sizeof(float)};
       continue;
     }
-    for (const auto& piece : const_cast<DataParallel*>(this)->payload(s))
-      t.weight += others * static_cast<int64_t>(piece.size());
+    const int64_t times = on_demand(s) ? fetches[static_cast<size_t>(p.group - 1)] : 1;
+    for (const auto& piece : const_cast<DataParallel*>(this)->payload(s, true))
+      t.weight += times * others * static_cast<int64_t>(piece.size());
   }
   return t;
 }

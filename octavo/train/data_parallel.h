@@ -12,6 +12,7 @@
 // histories and saturation counts. (3) the update, of all or (ZeRO) of what this process owns. (4) with ZeRO,
 // weights go to all.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -69,7 +70,11 @@ class DataParallel final : public StateAccess {
 
   /// From here on pass().on_gradients of the last rank sends buckets on their way.
   void begin_step(int64_t step);
+  /// ZeRO-2 and 3 reduce the gradients of each micro-batch: before the backward passes of one.
+  void begin_micro_batch(int64_t micro);
   void gradients_complete(size_t first_parameter);
+  /// ZeRO-3: returns when the weights of a block are here, and has those of the next one sent.
+  void need_block(int block, int next);
   /// All ranks' records, in their order; the scaler takes the joined histories over `before`.
   std::vector<RankRecord> join(std::span<const RankRecord> own, const std::vector<Scaler::Memory>& before);
   /// Waits for the sums, which become the gradients of what this process updates. Sum of the squares of all
@@ -81,7 +86,7 @@ class DataParallel final : public StateAccess {
   void restore_weights();
 
   /// What one step sends, from shapes alone.
-  StepTraffic planned_traffic() const;
+  StepTraffic planned_traffic(int64_t micro_batches) const;
   /// What was sent since the last call.
   StepTraffic take_traffic();
 
@@ -113,8 +118,12 @@ class DataParallel final : public StateAccess {
   void sum_shard(size_t shard, std::span<const void* const> parts);
   void spread_gradients(Communicator& comm, const Bucket& bucket, int64_t index);
   void spread_all_weights();
-  void spread_weights(Communicator& comm, const Bucket& bucket, int64_t index);
-  std::vector<std::span<std::byte>> payload(const Shard& s);
+  void spread_weights(Communicator& comm, std::span<const size_t> shards, int64_t index);
+  std::vector<std::span<std::byte>> payload(const Shard& s, bool made_here);
+  float scale_of_sum(const Parameter& p, float largest) const;
+  bool on_demand(const Shard& s) const;
+  std::vector<size_t> shards_of_block(int block) const;
+  void fetch_block(int block);
 
   Transformer& model_;
   Ranks ranks_;
@@ -132,6 +141,10 @@ class DataParallel final : public StateAccess {
   std::vector<ShardResult> results_;
   std::vector<Ticket> tickets_;
   size_t posted_ = 0;
+  bool adds_ = false;  ///< to the sums of earlier micro-batches
+  std::array<int, 2> resident_{-1,
+                               -1};  ///< ZeRO-3: the block whose weights are in each region, or come there
+  std::array<Ticket, 2> fetched_;
   int64_t step_ = 0;
   std::vector<std::byte> whole_;
 };

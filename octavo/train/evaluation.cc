@@ -19,11 +19,13 @@ LossSum evaluate_loss(Transformer& model, const SampleLoader& data, int64_t batc
   const std::vector<Scaler::Memory> state = model.scaler().snapshot();
   const int64_t count_all = (samples + batch - 1) / batch, rounds = (count_all + processes - 1) / processes;
   std::vector<LossSum> sums(static_cast<size_t>(rounds * processes));  // [round][process]
-  for (int64_t number = process; number < count_all; number += processes) {
+  for (int64_t round = 0; round < rounds; ++round) {
+    // Where weights come from others while a pass runs, all processes must run as many passes.
+    const int64_t place = round * processes + process, number = std::min(place, count_all - 1);
     const int64_t first = number * batch, count = std::min(batch, samples - first);
     data.batch(static_cast<uint64_t>(first), count, tokens.data(), targets.data());
-    sums[static_cast<size_t>(number)] =
-        model.evaluate({count, seq, tokens.data(), positions.data()}, targets.data());
+    const LossSum sum = model.evaluate({count, seq, tokens.data(), positions.data()}, targets.data());
+    if (place < count_all) sums[static_cast<size_t>(place)] = sum;
     model.scaler().restore(state);
     if (progress) progress(first + count, samples);
   }

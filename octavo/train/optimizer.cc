@@ -24,7 +24,7 @@ template <class Params>
 void update(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
   constexpr bool kAdam = std::is_same_v<Params, AdamWParams>;
   const int64_t first = p.owned.first, n = p.owned.count;
-  OptimizerState state{p.master.from(first), p.weight_grad.from(first), p.moment1.from(first), {}};
+  OptimizerState state{p.master.from(first), p.gradient().from(first), p.moment1.from(first), {}};
   if (kAdam) state.moment2 = p.moment2.from(first);
   Scaler& scaler = pass.scaler;
   const auto beforehand = [](const StateTensor& t) { return from_data(t) && !t.spec.scaling.pow2; };

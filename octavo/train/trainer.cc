@@ -63,7 +63,7 @@ class Trainer {
   uint64_t rounding_seed(int64_t index) const;
   StepReport step(int64_t index);
   float gradient_scale(int64_t index);
-  LossSum micro_batches(int64_t index, int rank, float scale);
+  LossSum micro_batch(int64_t index, int rank, int64_t micro, float scale);
   LossSum backward_passes(int64_t index);
   void adapt_scales();
   void require_finite(const StepReport& report) const;
@@ -132,6 +132,8 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer, 
                     fit.examples, config_.data.sequence_length,
                     fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
   model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
+  if (config_.parallel.zero == 3 && config_.train.pack_weights)
+    fail_usage("train.pack_weights keeps weights that parallel.zero 3 divides; leave one of them away");
   parallel_ = std::make_unique<DataParallel>(
       *model_, make_ranks(config_.parallel.logical_ranks, comm_.size(), comm_.rank()), config_.parallel,
       optimizer_.moments(), comm_);
@@ -151,7 +153,7 @@ TrainStart Trainer::describe() const {
   start.processes = ranks().processes;
   start.logical_ranks = ranks().logical;
   start.zero = parallel_->zero();
-  start.traffic = parallel_->planned_traffic();
+  start.traffic = parallel_->planned_traffic(config_.train.grad_accum);
   start.first_step = state_.step;
   start.steps = config_.train.steps;
   start.tokens_per_step = tokens_a_step();
@@ -199,6 +201,8 @@ void Trainer::open(bool resume) {
   model_->allocate(limits());
   parallel_->bind();
   if (ranks().logical > 1) model_->scaler().keep_journal();
+  if (parallel_->layout().sharded_weights)
+    model_->pass().before_block = [this](int block, int next) { parallel_->need_block(block, next); };
   if (resume) {
     std::string newest;
     if (first_process()) {
@@ -247,63 +251,78 @@ float Trainer::gradient_scale(int64_t index) {
          static_cast<float>(loss_scaler_.scale(state_.loss_scale));
 }
 
-/// Those of one rank.
-LossSum Trainer::micro_batches(int64_t index, int rank, float scale) {
+/// Forward and backward pass of one micro-batch of one rank.
+LossSum Trainer::micro_batch(int64_t index, int rank, int64_t micro, float scale) {
   const int64_t batch = config_.train.micro_batch, accum = config_.train.grad_accum,
                 seq = config_.data.sequence_length;
-  const auto first = static_cast<uint64_t>(index * samples() + rank * accum * batch);
-  LossSum total;
-  for (int64_t micro = 0; micro < accum; ++micro) {
-    for (int64_t b = 0; b < batch; ++b) {
-      const uint64_t sample = first + static_cast<uint64_t>(micro * batch + b);
-      data_.sample(sample, tokens_.data() + b * seq, targets_.data() + b * seq);
-    }
-    Pass& pass = model_->pass();
-    const bool last = micro + 1 == accum;
-    pass.last_of_step = last && ranks().logical == 1;  // of several ranks nobody asks for one's norm
-    if (last && ranks().logical > 1 && rank + 1 == ranks().first() + ranks().local())
-      pass.on_gradients = [this](size_t parameter) { parallel_->gradients_complete(parameter); };
-    const LossSum sum =
-        model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), scale);
-    pass.on_gradients = nullptr;
-    total.loss += sum.loss;
-    total.tokens += sum.tokens;
-    pass.records = nullptr;  // the first micro-batch of a logged step speaks for it
-  }
-  return total;
+  const auto first = static_cast<uint64_t>(index * samples() + (rank * accum + micro) * batch);
+  for (int64_t b = 0; b < batch; ++b)
+    data_.sample(first + static_cast<uint64_t>(b), tokens_.data() + b * seq, targets_.data() + b * seq);
+  Pass& pass = model_->pass();
+  const bool last = micro + 1 == accum;
+  pass.last_of_step = last && ranks().logical == 1;  // of several ranks nobody asks for one's norm
+  // With the last rank of this process, the gradients of all of them are there to be summed.
+  if (ranks().logical > 1 && (last || parallel_->zero() > 1) && rank + 1 == ranks().first() + ranks().local())
+    pass.on_gradients = [this](size_t parameter) { parallel_->gradients_complete(parameter); };
+  const LossSum sum = model_->train({batch, seq, tokens_.data(), positions_.data()}, targets_.data(), scale);
+  pass.on_gradients = nullptr;
+  pass.records = nullptr;  // the first micro-batch of a logged step speaks for it
+  return sum;
 }
 
-/// Gradients of all ranks of this process. What the ranks have to say is in records_.
+/// Gradients of all ranks of this process. What all ranks have to say is in records_.
 LossSum Trainer::backward_passes(int64_t index) {
   Pass& pass = model_->pass();
   Scaler& scaler = pass.scaler;
   const float scale = gradient_scale(index);
-  const std::vector<Scaler::Memory> before =
-      ranks().logical > 1 ? scaler.snapshot() : std::vector<Scaler::Memory>();
-  parallel_->begin_step(index + 1);
-  std::vector<RankRecord> own;
-  for (int r = 0; r < ranks().local(); ++r) {
-    const int rank = ranks().first() + r;
-    if (ranks().logical > 1) {
-      scaler.restore(before);
-      scaler.take_journal();
-      model_->parameters().use_replica(r);
+  const int64_t accum = config_.train.grad_accum;
+  const size_t local = static_cast<size_t>(ranks().local());
+  const bool several = ranks().logical > 1;
+  const std::vector<Scaler::Memory> before = several ? scaler.snapshot() : std::vector<Scaler::Memory>();
+  std::vector<std::vector<Scaler::Memory>> memories(several ? local : 0, before);
+  std::vector<uint64_t> draws(local);
+  std::vector<RankRecord> own(local);
+  const auto run = [&](size_t r, int64_t micro, bool fresh) {
+    const int rank = ranks().first() + static_cast<int>(r);
+    if (several) {
+      scaler.restore(memories[r]);
+      model_->parameters().use_replica(static_cast<int64_t>(r));
     }
     scaler.clear_nonfinite();
-    pass.quantizations = static_cast<uint64_t>(rank) << 24;  // no two ranks draw the same numbers
-    pass.run(Part::optimizer, [&](ThreadPool& pool) { model_->parameters().zero_gradients(pool); });
-    RankRecord record;
-    record.sum = micro_batches(index, rank, scale);
-    record.nonfinite = scaler.nonfinite();
-    record.stop = stop_ && *stop_;
-    record.journal = scaler.take_journal();
-    for (Scaler::Slot slot = 0; slot < scaler.size(); ++slot)
-      record.scales.push_back(scaler.last_scale(slot));
-    for (const Parameter& p : model_->parameters().all())
-      record.saturated.push_back(static_cast<float>(p.grad_saturated));
-    own.push_back(std::move(record));
+    pass.quantizations = draws[r];
+    if (fresh)
+      pass.run(Part::optimizer, [&](ThreadPool& pool) { model_->parameters().zero_gradients(pool); });
+    RankRecord& record = own[r];
+    const LossSum sum = micro_batch(index, rank, micro, scale);
+    record.sum.loss += sum.loss;
+    record.sum.tokens += sum.tokens;
+    record.nonfinite += scaler.nonfinite();
+    draws[r] = pass.quantizations;
+    if (!several) return;
+    const std::vector<Scaler::Observation> seen = scaler.take_journal();
+    record.journal.insert(record.journal.end(), seen.begin(), seen.end());
+    memories[r] = scaler.snapshot();
+  };
+  parallel_->begin_step(index + 1);
+  scaler.take_journal();  // what evaluations and updates saw is no replica's alone
+  for (size_t r = 0; r < local; ++r) draws[r] = (static_cast<uint64_t>(ranks().first()) + r) << 24;
+  if (parallel_->zero() > 1) {  // sums over ranks after each micro-batch
+    for (int64_t micro = 0; micro < accum; ++micro) {
+      parallel_->begin_micro_batch(micro);
+      for (size_t r = 0; r < local; ++r) run(r, micro, true);
+    }
+  } else {
+    for (size_t r = 0; r < local; ++r)
+      for (int64_t micro = 0; micro < accum; ++micro) run(r, micro, micro == 0);
   }
-  records_ = ranks().logical > 1 ? parallel_->join(own, before) : std::move(own);
+  for (size_t r = 0; r < local; ++r) {
+    own[r].stop = stop_ && *stop_;
+    if (!several) break;
+    for (const Scaler::Memory& m : memories[r]) own[r].scales.push_back(m.last_scale);
+    for (const Parameter& p : model_->parameters().all())
+      own[r].saturated.push_back(static_cast<float>(p.grad_saturated));
+  }
+  records_ = several ? parallel_->join(own, before) : std::move(own);
   LossSum total;
   for (const RankRecord& r : records_) {
     total.loss += r.sum.loss;
@@ -323,6 +342,7 @@ StepReport Trainer::step(int64_t index) {
   Pass& pass = model_->pass();
   pass.times = {};
   pass.seed = rounding_seed(index);
+  if (ranks().processes > 1) parallel_->take_traffic();  // of evaluations and checkpoints
   std::vector<TensorRecord> records;
   const bool log_tensors = config_.log.tensors_every > 0 && index % config_.log.tensors_every == 0;
   if (log_tensors && first_process()) pass.records = &records;

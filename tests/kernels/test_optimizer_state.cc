@@ -165,6 +165,8 @@ TEST(OptimizerState, NanAndInfinityAreStoredAndSeen) {
     for_each_isa([&] {
       State s(formats, n, true);
       s.grad.set_code(12345, spec(formats.grad).nan_code);
+      // No second moment is negative, but such a one must not be taken for a large one.
+      s.moment2.set_code(3000, spec(formats.moment2).sign_mask() | (spec(formats.moment2).max_code - 3));
       const StateAmax amax = amaxes(s, true, pool);
       EXPECT_TRUE(std::isnan(amax.weight) && std::isnan(amax.moment1) && std::isnan(amax.moment2));
       const Values expected = fp32_step(s, pool);

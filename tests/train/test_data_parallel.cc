@@ -52,7 +52,11 @@ class DataParallelRuns : public testing::Test {
   }
 
   /// On `processes` threads; what each of them returned.
-  static std::vector<TrainResult> run(const RunConfig& config, int processes, bool resume = false) {
+  static std::vector<TrainResult> run(
+      const RunConfig& config, int processes, bool resume = false,
+      const std::function<std::unique_ptr<TrainObserver>(int)>& observer = [](int) {
+        return std::make_unique<TrainObserver>();
+      }) {
     const std::atomic<bool> stop{false};
     std::vector<TrainResult> results(static_cast<size_t>(processes));
     std::vector<std::exception_ptr> failed(results.size());
@@ -62,8 +66,8 @@ class DataParallelRuns : public testing::Test {
       threads.emplace_back([&, rank] {
         try {
           CommThread comm([&] { return group.open(rank); });
-          TrainObserver silent;
-          results[static_cast<size_t>(rank)] = train(config, resume, silent, stop, &comm);
+          const auto watching = observer(rank);
+          results[static_cast<size_t>(rank)] = train(config, resume, *watching, stop, &comm);
         } catch (...) {
           failed[static_cast<size_t>(rank)] = std::current_exception();
         }
@@ -107,6 +111,54 @@ TEST_F(DataParallelRuns, TheSameBytesHoweverRanksAreMapped) {
         expect_same_checkpoints(name + "-1", other);
       }
   }
+}
+
+TEST_F(DataParallelRuns, DividingGradientsAndWeightsChangesNothing) {
+  for (const char* recipe : {"bf16", "fp8-amax", "fp8-lm-o2", "fp8-lm-o3-msamp", "fp8-row"}) {
+    SCOPED_TRACE(recipe);
+    const std::string name = std::string("z-") + recipe;
+    for (const int accum : {1, 2}) {
+      // With one micro-batch as ZeRO-1; with several, ZeRO-2 sums over ranks after each.
+      RunConfig first = config(name + "-base" + std::to_string(accum), recipe, 4);
+      first.train.grad_accum = accum;
+      first.parallel.zero = accum == 1 ? 1 : 2;
+      run(first, 1);
+      for (const int zero : {2, 3})
+        for (const int processes : {2, 4}) {
+          const std::string other =
+              name + std::to_string(accum) + std::to_string(zero) + std::to_string(processes);
+          RunConfig c = config(other, recipe, 4);
+          c.train.grad_accum = accum;
+          c.parallel.zero = zero;
+          run(c, processes);
+          expect_same_checkpoints(name + "-base" + std::to_string(accum), other);
+        }
+    }
+  }
+}
+
+TEST_F(DataParallelRuns, StagesNeedLessAndLess) {
+  std::map<int, std::map<std::string, size_t>> memory;
+  for (const int zero : {0, 1, 2, 3}) {
+    RunConfig c = config("memory-" + std::to_string(zero), "fp8-lm-o3", 4);
+    c.model.layers = 6;
+    c.parallel.zero = zero;
+    c.train.steps = 1;
+    run(c, 4, false, [&](int rank) -> std::unique_ptr<TrainObserver> {
+      struct Ask : TrainObserver {
+        explicit Ask(std::map<std::string, size_t>& out) : out(out) {}
+        void start(const TrainStart& s) override { out = s.memory; }
+        std::map<std::string, size_t>& out;
+      };
+      if (rank == 0) return std::make_unique<Ask>(memory[zero]);
+      return std::make_unique<TrainObserver>();
+    });
+  }
+  for (const char* what : {"optimizer", "weights"}) EXPECT_LT(memory[1][what], memory[0][what]) << what;
+  EXPECT_EQ(memory[1]["gradients"], memory[0]["gradients"]);
+  EXPECT_LT(memory[2]["gradients"], memory[1]["gradients"]);
+  EXPECT_EQ(memory[2]["compute weights"], memory[1]["compute weights"]);
+  EXPECT_LT(memory[3]["compute weights"], memory[2]["compute weights"]);
 }
 
 TEST_F(DataParallelRuns, StochasticRoundingDrawsTheSame) {
@@ -166,7 +218,8 @@ ByHand bytes_by_hand(const RunConfig& c, int64_t vocab, int processes, bool fp8,
   out.weight_grad = others * (wire * linear + 4 * (table + positions + vectors));
   if (zero == 0) out.weight_grad *= 2;
   // Codes and a scale of each of four matrices a block; BF16 of the table; what is read in FP32.
-  if (zero == 1)
+  if (zero > 1) out.weight_grad *= 2;  // after each of two micro-batches
+  if (zero == 1 || zero == 2)
     out.weight = others * (fp8 ? linear + 4 * 4 * layers : 2 * linear) +
                  others * (2 * table + 4 * (positions + vectors));
   return out;
@@ -175,7 +228,7 @@ ByHand bytes_by_hand(const RunConfig& c, int64_t vocab, int processes, bool fp8,
 TEST_F(DataParallelRuns, SendWhatTheShapesSay) {
   for (const int processes : {2, 3, 4, 8})
     for (const bool fp8 : {false, true})
-      for (const int zero : {0, 1}) {
+      for (const int zero : {0, 1, 2, 3}) {
         RunConfig c = config("traffic", fp8 ? "fp8-lm-o3" : "bf16", processes);
         c.parallel.zero = zero;
         c.parallel.partition = "tensors";
@@ -196,7 +249,9 @@ TEST_F(DataParallelRuns, SendWhatTheShapesSay) {
         const int64_t vocab = read_vocab(at("traffic/final/config.json"));
         const ByHand expected = bytes_by_hand(c, vocab, processes, fp8, zero);
         EXPECT_EQ(all.weight_grad, expected.weight_grad);
-        EXPECT_EQ(all.weight, expected.weight);
+        if (zero < 3) {
+          EXPECT_EQ(all.weight, expected.weight);
+        }
         fs::remove_all(at("traffic"));
       }
 }

@@ -27,6 +27,7 @@ const RowKernels kRowKernelsRef = {
     .accumulate = accumulate_ref,
     .column_sum = column_sum_ref,
     .sum_squares = sum_squares_ref,
+    .sum_codes = sum_codes_ref,
     .adamw = adamw_ref,
     .adamw_fp8lm = nullptr,
     .adamw_moments = adamw_moments_ref,

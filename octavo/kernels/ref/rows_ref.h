@@ -65,6 +65,7 @@ void add_ref(ConstRow a, ConstRow b, Row y, int64_t cols);
 void accumulate_ref(ConstRow x, float* sum, int64_t cols);
 void column_sum_ref(ConstRow x, int64_t rows, int64_t stride, float* sum, int64_t cols);
 double sum_squares_ref(const StoredRow& x, int64_t n);
+void sum_codes_ref(SumRow& row);
 void adamw_ref(const AdamWStep& step, OptimizerRow& row);
 void adamw_moments_ref(const AdamWStep& step, OptimizerRow& row);
 void lion_ref(const LionStep& step, OptimizerRow& row);

@@ -12,6 +12,7 @@
 #include "octavo/kernels/x86/rows_fp16-inl.h"
 #include "octavo/kernels/x86/rows_norm-inl.h"
 #include "octavo/kernels/x86/rows_optimizer-inl.h"
+#include "octavo/kernels/x86/rows_sum-inl.h"
 #include "octavo/kernels/x86/rows_vector-inl.h"
 
 constexpr RowKernels row_kernels(const char* name) {
@@ -39,6 +40,7 @@ constexpr RowKernels row_kernels(const char* name) {
       .accumulate = accumulate,
       .column_sum = column_sum,
       .sum_squares = sum_squares,
+      .sum_codes = sum_codes,
       .adamw = adamw,
       .adamw_fp8lm = adamw_fp8lm,
       .adamw_moments = adamw_moments,

@@ -102,6 +102,11 @@ bool moments_are_fp8lm(const AdamWStep& step, const OptimizerRow& row) {
 }
 bool is_nan(uint32_t amax) { return amax > 0x7f800000u; }
 
+/// track() of numbers that are hardly ever negative: one comes out as a NaN.
+OCTAVO_SIMD void track_positive(U32& acc, F32 a, auto lanes) {
+  acc = max(acc, bits(used_or(a, zero(), lanes)));
+}
+
 /// One loop in which conversions hide behind the root and the division: of three vectors at a time one takes
 /// its root, one divides, one ends, so that no operation has to wait long in the queues of the CPU. (All of
 /// one vector after the other took 1.5 times as long.)
@@ -129,7 +134,7 @@ bool adamw_fp8lm(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out
     store_low_byte(out.moment1 + i, code_of_bounded<3>(m * to_m, e4m3), lanes);
     store_low_half(out.moment2 + i, narrow_fp16(v * to_v), lanes);
     track(amax_m, m, lanes);
-    track(amax_v, v, lanes);
+    track_positive(amax_v, v, lanes);
     return Two{m, sqrt(v)};
   };
   const auto move = [&](Two x) OCTAVO_LAMBDA { return x.first / (x.second * root + eps); };

@@ -51,15 +51,15 @@ OCTAVO_SIMD U32 code_nearest(F32 v, const CodeGrid& g) {
   return select(splat(g.max_code) < code, splat(g.nan_code), code) | sign;
 }
 
-/// The same of a number that is neither beyond the end nor a NaN.
+/// The same of a number that is neither beyond the end nor a NaN. The code of the octave, which is even,
+/// stands in the magic number already, so the sum ends in the code.
 template <int kMantissaBits>
 OCTAVO_SIMD U32 code_of_bounded(F32 v, const CodeGrid& g) {
   constexpr int kDropped = 23 - kMantissaBits;
-  const F32 size = abs(v);
-  const U32 power = bits(max(splat(g.min_normal), size)) & splat(0x7f800000u);
-  const U32 magic = power + splat(uint32_t{kDropped} << 23);
-  const U32 octave = (power >> kDropped) - splat(static_cast<uint32_t>(128 - g.bias) << kMantissaBits);
-  return (bits(size + from_bits(magic)) - (magic - octave)) | ((bits(v) >> 24) & splat(0x80u));
+  const uint32_t rest = (uint32_t{kDropped} << 23) - (static_cast<uint32_t>(128 - g.bias) << kMantissaBits);
+  const U32 power = max(bits(splat(g.min_normal)), magnitude(v)) & splat(0x7f800000u);
+  const F32 magic = from_bits(power + (power >> kDropped) + splat(rest));
+  return (bits(abs(v) + magic) & splat(0x7fu)) | ((bits(v) >> 24) & splat(0x80u));
 }
 
 /// Towards zero, or with `random` away from it with the probability of the fraction dropped. In integers: the

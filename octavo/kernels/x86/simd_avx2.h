@@ -66,6 +66,7 @@ OCTAVO_SIMD U32 shift_right(U32 a, U32 n) { return {_mm256_srlv_epi32(a.v, n.v)}
 OCTAVO_SIMD U32 shift_left(U32 a, U32 n) { return {_mm256_sllv_epi32(a.v, n.v)}; }
 /// Unsigned.
 OCTAVO_SIMD U32 max(U32 a, U32 b) { return {_mm256_max_epu32(a.v, b.v)}; }
+OCTAVO_SIMD U32 min(U32 a, U32 b) { return {_mm256_min_epu32(a.v, b.v)}; }
 OCTAVO_SIMD Mask operator<(U32 a, U32 b) {
   const __m256i flip = _mm256_set1_epi32(static_cast<int>(0x80000000u));
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_xor_si256(b.v, flip), _mm256_xor_si256(a.v, flip)))};

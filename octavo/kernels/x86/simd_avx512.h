@@ -63,6 +63,7 @@ OCTAVO_SIMD U32 shift_right(U32 a, U32 n) { return {_mm512_srlv_epi32(a.v, n.v)}
 OCTAVO_SIMD U32 shift_left(U32 a, U32 n) { return {_mm512_sllv_epi32(a.v, n.v)}; }
 /// Unsigned.
 OCTAVO_SIMD U32 max(U32 a, U32 b) { return {_mm512_max_epu32(a.v, b.v)}; }
+OCTAVO_SIMD U32 min(U32 a, U32 b) { return {_mm512_min_epu32(a.v, b.v)}; }
 OCTAVO_SIMD Mask operator<(U32 a, U32 b) { return {_mm512_cmplt_epu32_mask(a.v, b.v)}; }
 OCTAVO_SIMD Mask operator==(U32 a, U32 b) { return {_mm512_cmpeq_epu32_mask(a.v, b.v)}; }
 /// False where either is NaN.
