@@ -206,6 +206,12 @@ RunConfig resolve_together(const Options& o, CommThread& comm) {
   return config;
 }
 
+/// As many ranks as there are processes now; written into the run, so that it keeps them on other numbers of
+/// processes.
+void settle_ranks(RunConfig& config, int processes) {
+  if (config.parallel.logical_ranks == 0) config.parallel.logical_ranks = processes;
+}
+
 /// As one of the processes that a launcher started.
 void run_together(const Options& o) {
   CommOptions options;
@@ -216,7 +222,10 @@ void run_together(const Options& o) {
   CommThread comm([&] { return make_communicator(options); });
   if (comm.rank() > 0) quiet() = true;
   try {
-    const RunConfig config = resolve_together(o, comm);
+    // What follows would not even be the same exchanges.
+    compare_fingerprints(comm, {{"the command", o.resume.empty() ? "a new run" : "--resume"}});
+    RunConfig config = resolve_together(o, comm);
+    settle_ranks(config, comm.size());
     Console console(config.log.profile);
     const TrainResult result = train(config, !o.resume.empty(), console, stop_requested(), &comm);
     if (comm.rank() == 0)
@@ -231,10 +240,9 @@ void run_together(const Options& o) {
       exit_status() = static_cast<int>(error.code());
       return;
     }
-    comm.abort(static_cast<int>(error.code()), fmt::format("octavo: {}", error.what()));
+    comm.abort(static_cast<int>(error.code()), error.what());
   } catch (const std::exception& error) {
-    comm.abort(static_cast<int>(ExitCode::check_failed),
-               fmt::format("octavo: internal error: {}", error.what()));
+    comm.abort(static_cast<int>(ExitCode::check_failed), fmt::format("internal error: {}", error.what()));
   }
 }
 
@@ -262,7 +270,8 @@ void run(const Options& o) {
     return;
   }
   if (engine_of_environment(std::getenv) == Engine::self) {
-    const RunConfig config = resolve(o);
+    RunConfig config = resolve(o);
+    settle_ranks(config, 1);
     Console console(config.log.profile);
     finish(o, train(config, !o.resume.empty(), console, stop_requested()));
     return;
@@ -300,12 +309,14 @@ void add_train(CLI::App& app) {
   c->add_flag("--dry-run", o->dry_run, "Print the memory table and the resolved configuration, and stop");
   c->add_flag("--json", o->json, "Print the result as one JSON object");
   c->footer(
-      "Precedence: preset < --config < --set < flags. SIGINT and SIGTERM save a checkpoint first.\n"
+      "Precedence: preset < --config < --set < flags. SIGINT and SIGTERM save a checkpoint first;\n"
+      "of several ranks only SIGUSR1 does, sent to mpirun.\n"
       "Examples:\n"
       "  octavo train --preset gpt-mini --train-data data/book --out runs/a\n"
       "  octavo train --preset llama-mini --train-data data/book --recipe bf16 --steps 200 --seed 2\n"
       "  octavo train --init MODEL --train-data data/alpaca --lr 2e-5 --packing single --out runs/tuned\n"
-      "  octavo train --resume runs/a");
+      "  octavo train --resume runs/a\n"
+      "  mpirun -n 4 octavo train --preset gpt-mini --train-data data/book --zero 1 --out runs/b");
   c->callback([o] { run(*o); });
 }
 

@@ -26,6 +26,12 @@ void print_whole(const std::string& text) {
   }
 }
 
+/// "all-to-all of weight gradients". Control data has operations that say what they are.
+std::string what_text(const Label& label) {
+  const std::string operation = label.operation ? label.operation : "exchange";
+  return label.role == Traffic::control ? operation : operation + " of " + traffic_name(label.role);
+}
+
 std::string duration_text(double seconds) {
   return seconds < 10 ? fmt::format("{:.1f} s", seconds) : fmt::format("{:.0f} s", seconds);
 }
@@ -45,8 +51,7 @@ std::string host_name() {
 }
 
 std::string label_text(const Label& label) {
-  return fmt::format("{} of {}{}{}", label.operation ? label.operation : "exchange", traffic_name(label.role),
-                     range_text("bucket", label.bucket, label.bucket),
+  return fmt::format("{}{}{}", what_text(label), range_text("bucket", label.bucket, label.bucket),
                      range_text("step", label.step, label.step));
 }
 
@@ -55,7 +60,8 @@ std::string operations_text(const std::vector<Progress::Operation>& operations) 
     return a.label.role == b.label.role && std::string_view(a.label.operation) == b.label.operation &&
            (a.label.step < 0) == (b.label.step < 0) && (a.label.bucket < 0) == (b.label.bucket < 0);
   };
-  std::string text;
+  constexpr size_t kMost = 12;  // of each rank, in one piece of a pipe
+  std::vector<std::string> lines;
   for (size_t i = 0; i < operations.size();) {
     size_t next = i;
     int64_t sent = 0;
@@ -68,13 +74,15 @@ std::string operations_text(const std::vector<Progress::Operation>& operations) 
       buckets[1] = std::max(buckets[1], operations[next].label.bucket);
     }
     const Progress::Operation &first = operations[i], &last = operations[next - 1];
-    text += first.number == last.number ? fmt::format("  #{}", first.number)
-                                        : fmt::format("  #{}-{}", first.number, last.number);
-    text += fmt::format(" {} of {}{}{}: sent {} bytes, {:.3f} s\n", first.label.operation,
-                        traffic_name(first.label.role), range_text("bucket", buckets[0], buckets[1]),
-                        range_text("step", first.label.step, last.label.step), sent, seconds);
+    lines.push_back(fmt::format("  #{} {}{}{}: sent {} bytes, {:.3f} s\n",
+                                first.number == last.number ? std::to_string(first.number)
+                                                            : fmt::format("{}-{}", first.number, last.number),
+                                what_text(first.label), range_text("bucket", buckets[0], buckets[1]),
+                                range_text("step", first.label.step, last.label.step), sent, seconds));
     i = next;
   }
+  std::string text;
+  for (size_t i = lines.size() - std::min(lines.size(), kMost); i < lines.size(); ++i) text += lines[i];
   return text;
 }
 

@@ -58,13 +58,11 @@ struct CommandResult {
   double seconds = 0;
 };
 
-/// Runs `octavo args...`. `interfere(pid)` is called once the child runs, and may signal it.
-inline CommandResult octavo_command(const std::vector<std::string>& args,
-                                    const std::function<void(pid_t)>& interfere = {}) {
+/// Runs a program. `interfere(pid)` is called once the child runs, and may signal it.
+inline CommandResult run_command(std::vector<std::string> words,
+                                 const std::function<void(pid_t)>& interfere = {}) {
   const TemporaryDirectory scratch;
   const std::string out = scratch / "out", err = scratch / "err";
-  std::vector<std::string> words{OCTAVO_BINARY};
-  words.insert(words.end(), args.begin(), args.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -73,7 +71,7 @@ inline CommandResult octavo_command(const std::vector<std::string>& args,
   const pid_t pid = ::fork();
   if (pid == 0) {
     if (!std::freopen(out.c_str(), "w", stdout) || !std::freopen(err.c_str(), "w", stderr)) ::_exit(126);
-    ::execv(OCTAVO_BINARY, argv.data());
+    ::execvp(argv[0], argv.data());
     ::_exit(127);
   }
   if (interfere) interfere(pid);
@@ -85,6 +83,14 @@ inline CommandResult octavo_command(const std::vector<std::string>& args,
   result.out = slurp(out);
   result.err = slurp(err);
   return result;
+}
+
+/// Runs `octavo args...`.
+inline CommandResult octavo_command(const std::vector<std::string>& args,
+                                    const std::function<void(pid_t)>& interfere = {}) {
+  std::vector<std::string> words{OCTAVO_BINARY};
+  words.insert(words.end(), args.begin(), args.end());
+  return run_command(std::move(words), interfere);
 }
 
 /// True while the child has not ended; it stays to be waited for.
