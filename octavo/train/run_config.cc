@@ -77,8 +77,7 @@ void each_key(C& c, Visit visit) {
         "what ranks divide among themselves: 0 = nothing, 1 = optimizer state, 2 = and gradients, 3 = and "
         "weights");
   visit("parallel.partition", c.parallel.partition,
-        "how they divide it: tensors = whole ones, slices = evenly, auto = slices where no scale is shared "
-        "by a "
+        "how they divide it: tensors = whole ones, slices = evenly, auto = whole where one scale serves a "
         "tensor");
   visit("parallel.bucket_mb", c.parallel.bucket_mb,
         "megabytes of gradients or weights that travel together; results do not depend on it");

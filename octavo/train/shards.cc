@@ -20,34 +20,38 @@ std::vector<int> assign_tensors(std::span<const int64_t> sizes, int ranks) {
   return owner;
 }
 
-std::vector<Shard> make_shards(const ParameterSet& parameters, Partition partition, int ranks) {
-  std::vector<Shard> shards;
-  if (partition == Partition::tensors) {
-    std::vector<int64_t> sizes;
-    for (const Parameter& p : parameters.all()) {
-      int64_t element = 0;
-      for (const StateTensor* t : {&p.master, &p.weight_grad, &p.moment1, &p.moment2})
-        element += bytes(t->spec.format);
+std::vector<Shard> make_shards(const ParameterSet& parameters, const std::vector<bool>& whole, int ranks) {
+  std::vector<int64_t> sizes;
+  int64_t to_cut = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const Parameter& p = parameters.all()[i];
+    int64_t element = 0;
+    for (const StateTensor* t : {&p.master, &p.weight_grad, &p.moment1, &p.moment2})
+      element += bytes(t->spec.format);
+    if (whole[i])
       sizes.push_back(p.size() * element);
-    }
-    const std::vector<int> owners = assign_tensors(sizes, ranks);
-    for (size_t i = 0; i < sizes.size(); ++i)
-      shards.push_back({i, {0, parameters.all()[i].size()}, owners[i]});
-    return shards;
+    else
+      to_cut += p.size();
   }
-  const int64_t total = parameters.total_size();
-  const auto cut = [&](int64_t rank) { return rank == ranks ? total : rank * total / ranks / 64 * 64; };
+  const std::vector<int> owners = assign_tensors(sizes, ranks);
+  const auto cut = [&](int64_t rank) { return rank == ranks ? to_cut : rank * to_cut / ranks / 64 * 64; };
+  std::vector<Shard> shards;
+  size_t next_owner = 0;
   int rank = 0;
-  int64_t begin = 0;  // of the parameter among all elements
-  for (size_t i = 0; i < parameters.all().size(); ++i) {
-    const int64_t end = begin + parameters.all()[i].size();
-    for (int64_t at = begin; at < end;) {
+  int64_t begin = 0;  // of the parameter among all elements that are cut
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const int64_t size = parameters.all()[i].size();
+    if (whole[i]) {
+      shards.push_back({i, {0, size}, owners[next_owner++]});
+      continue;
+    }
+    for (int64_t at = begin; at < begin + size;) {
       while (cut(rank + 1) <= at) ++rank;
-      const int64_t next = std::min(end, cut(rank + 1));
+      const int64_t next = std::min(begin + size, cut(rank + 1));
       shards.push_back({i, {at - begin, next - at}, rank});
       at = next;
     }
-    begin = end;
+    begin += size;
   }
   return shards;
 }

@@ -4,7 +4,6 @@
 #pragma once
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "octavo/nn/parameter.h"
@@ -16,16 +15,14 @@ namespace octavo {
 /// serves all of one. The largest load is at most (4/3 - 1/(3 ranks)) times the best possible (Graham 1969).
 std::vector<int> assign_tensors(std::span<const int64_t> sizes, int ranks);
 
-enum class Partition { tensors, slices };
-
 struct Shard {
   size_t parameter = 0;
   Elements part;
   int owner = 0;
 };
 
-/// All parts of all parameters, in their order. tensors: by assign_tensors() of the bytes of state. slices:
-/// the elements of all parameters in a row, cut evenly at multiples of 64.
-std::vector<Shard> make_shards(const ParameterSet& parameters, Partition partition, int ranks);
+/// All parts of all parameters, in their order. Those that are to stay `whole` go by assign_tensors() of the
+/// bytes of their state; the elements of the others, in a row, are cut evenly at multiples of 64.
+std::vector<Shard> make_shards(const ParameterSet& parameters, const std::vector<bool>& whole, int ranks);
 
 }  // namespace octavo

@@ -56,20 +56,23 @@ TEST(Shards, CoverEveryElementOnce) {
   ParameterSet parameters;
   for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{100, 70}, {1, 5}, {3, 333}, {1, 1}, {64, 64}})
     parameters.add(sized(rows, cols));
-  for (const Partition partition : {Partition::tensors, Partition::slices})
+  for (const std::vector<bool>& whole : {std::vector<bool>(5, true), std::vector<bool>(5, false),
+                                         std::vector<bool>{false, true, true, false, false}})
     for (const int ranks : {1, 2, 3, 8, 40}) {
       std::vector<int64_t> at(parameters.all().size()), load(static_cast<size_t>(ranks));
-      for (const Shard& s : make_shards(parameters, partition, ranks)) {
+      for (const Shard& s : make_shards(parameters, whole, ranks)) {
         EXPECT_EQ(s.part.first, at[s.parameter]) << "in order, without gaps";
         EXPECT_GT(s.part.count, 0);
+        if (whole[s.parameter]) {
+          EXPECT_EQ(s.part.count, parameters.all()[s.parameter].size());
+        } else {
+          load[static_cast<size_t>(s.owner)] += s.part.count;
+        }
         at[s.parameter] = s.part.end();
-        load[static_cast<size_t>(s.owner)] += s.part.count;
       }
       for (size_t i = 0; i < at.size(); ++i) EXPECT_EQ(at[i], parameters.all()[i].size());
-      if (partition == Partition::slices) {
-        const auto [least, most] = std::minmax_element(load.begin(), load.end());
-        EXPECT_LE(*most - *least, 2 * 64 + 63);
-      }
+      const auto [least, most] = std::minmax_element(load.begin(), load.end());
+      EXPECT_LE(*most - *least, 2 * 64 + 63) << "what is cut is cut evenly";
     }
 }
 
