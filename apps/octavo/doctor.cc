@@ -3,7 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "command.h"
@@ -11,6 +14,7 @@
 #include "octavo/base/error.h"
 #include "octavo/base/rng.h"
 #include "octavo/base/version.h"
+#include "octavo/comm/make_communicator.h"
 #include "octavo/kernels/attention.h"
 #include "octavo/kernels/gemm.h"
 #include "octavo/kernels/peak.h"
@@ -71,6 +75,31 @@ bool quantize_agrees(Format format, ThreadPool& pool) {
   return true;
 }
 
+/// Which MPI plugins are there and can be opened here, and what this process was started by.
+void ranks() {
+  fmt::print("\nranks\n");
+  for (const auto& [engine, name] :
+       {std::pair(Engine::openmpi, "Open MPI"), std::pair(Engine::mpich, "MPICH")})
+    fmt::print("  {:<12} {}\n", name, plugin_state(engine));
+  std::string started;
+  try {
+    switch (engine_of_environment(std::getenv)) {
+      case Engine::self:
+        started = "no launcher, or for one process: train runs alone";
+        break;
+      case Engine::openmpi:
+        started = "a launcher of Open MPI, as one of several ranks";
+        break;
+      case Engine::mpich:
+        started = "a launcher of MPICH, as one of several ranks";
+        break;
+    }
+  } catch (const Error& error) {
+    started = fmt::format("what train refuses: {}", error.what());
+  }
+  fmt::print("  {:<12} {}\n", "started by", started);
+}
+
 void run(int threads) {
   ThreadPool pool(threads);
   fmt::print("octavo {} ({}, {})\n", version(), commit(), compiler());
@@ -104,6 +133,8 @@ void run(int threads) {
                peak > 0 ? fmt::format("{:.0f} GFLOP/s", peak / 1e9) : "not on this CPU");
   }
   fmt::print("  {:<12} {:.1f} GB/s\n", "dram read", peak_dram_read(pool) / 1e9);
+
+  ranks();
 
   fmt::print("\nself-test\n");
   bool good = true;

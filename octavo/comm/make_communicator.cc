@@ -68,6 +68,16 @@ std::string plugin_path(Engine engine) {
   return (program.parent_path().parent_path() / "lib" / "octavo" / name).string();
 }
 
+std::string plugin_state(Engine engine) {
+  const std::string library = plugin_path(engine);
+  if (::access(library.c_str(), F_OK) != 0) return "not built: there is no " + library;
+  // Local, and closed again: the symbols of two MPIs in one process would mix.
+  void* handle = ::dlopen(library.c_str(), RTLD_LAZY | RTLD_LOCAL);
+  if (!handle) return std::string("cannot be opened: ") + ::dlerror();
+  ::dlclose(handle);
+  return library;
+}
+
 TransportFactory plugin_transport(const std::string& library, const std::string& engine) {
   return [library, engine](Progress& progress) -> std::unique_ptr<Transport> {
     // Global: MPI opens components of its own, which look for its symbols.

@@ -22,6 +22,9 @@ Engine engine_of_environment(const std::function<const char*(const char*)>& vari
 TransportFactory plugin_transport(const std::string& library, const std::string& engine);
 /// Where plugins lie: ../lib/octavo beside the program's directory.
 std::string plugin_path(Engine engine);
+/// In words: the path of the engine's plugin, or why it is not there or cannot be opened. MPI is not
+/// started.
+std::string plugin_state(Engine engine);
 
 /// The communicator of this process. `options.check_order` and `options.fault` are also taken from
 /// OCTAVO_COMM_CHECK=1 and OCTAVO_FAULT. Throws unsupported when the engine's plugin is not there.

@@ -17,7 +17,7 @@ TEST_F(SameBytes, OfBothEnginesAndOneProcess) {
     alone(run_of(one, 7, {"--recipe", recipe}));
     for (const std::string engine : {"openmpi", "mpich"}) {
       if (!has_engine(engine)) continue;
-      for (const std::string zero : {"0", "1"}) {
+      for (const std::string zero : {"0", "1", "2", "3"}) {
         SCOPED_TRACE(recipe + " " + engine + " --zero " + zero);
         const std::string name = recipe + "-" + engine + "-" + zero;
         const CommandResult result =

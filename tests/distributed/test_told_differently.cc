@@ -63,6 +63,16 @@ TEST_P(ToldDifferently, ARankThatDoesNotResume) {
   EXPECT_EQ(all_files(at("whole-" + GetParam())), before);
 }
 
+TEST_P(ToldDifferently, TheDoctorKnowsTheLauncher) {
+  const std::string name = GetParam() == "openmpi" ? "Open MPI" : "MPICH";
+  const CommandResult result = launch(GetParam(), as_ranks(2, {"doctor", "--threads", "1"}));
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_TRUE(contains(result, "started by   a launcher of " + name)) << result.err;
+  EXPECT_TRUE(contains(result, "lib/octavo/comm-" + GetParam() + ".so\n")) << result.err;
+  const CommandResult alone = octavo_command({"doctor", "--threads", "1"});
+  EXPECT_NE(alone.out.find("started by   no launcher"), std::string::npos) << alone.out;
+}
+
 TEST_P(ToldDifferently, RanksThatCannotBeDivided) {
   const CommandResult result = launch(GetParam(), as_ranks(4, run_of("six", 5, {"--logical-ranks", "6"})));
   EXPECT_EQ(result.code, 2) << result.err;
