@@ -2,6 +2,7 @@
 // The FP8 all-reduce of gradients, as training makes it, against MPI_Allreduce of as many FP32 numbers, in
 // turns.
 //   mpirun -n 2 build/release/bin/all_reduce_bench [elements] [repetitions]
+#define OMPI_SKIP_MPICXX 1  // the C++ bindings are a library of their own
 #include <mpi.h>
 
 #include <algorithm>
