@@ -21,7 +21,7 @@ struct OptimizerOptions : BenchOptions {
   std::string optimizer = "adamw", weight = "fp16", grad = "e4m3", moment1 = "e4m3", moment2 = "fp16",
               copy = "e4m3";
   int64_t elements = int64_t{1} << 26;
-  bool one_pass = false;
+  bool one_pass = false, fused_copy = false;
 };
 
 bool scaled(const Stored& x) { return x.data && x.format != Format::fp32 && x.format != Format::bf16; }
@@ -37,6 +37,7 @@ class Tensor {
       : n_(o.elements),
         adamw_(o.optimizer == "adamw"),
         one_pass_(o.one_pass),
+        fused_copy_(o.fused_copy),
         copy_format_(bench_format(o.copy)),
         pool_(pool) {
     Stored* const tensors[] = {&state_.weight, &state_.grad, &state_.moment1, &state_.moment2};
@@ -59,12 +60,13 @@ class Tensor {
     copy_ = Buffer(static_cast<size_t>(n_ * bytes(copy_format_)));
   }
 
-  /// Seconds of the three parts.
+  /// Seconds of the three parts; the last is 0 where the step makes the copy.
   std::array<double, 3> step() {
     AdamWParams adam{.lr = 1e-6f, .decay = 1e-7};
     LionParams sign{.lr = 1e-6f, .decay = 1e-7};
     StepOutput output{.weight = {.fit_margin = 0}};
     if (one_pass_) output.moment1.fit_margin = output.moment2.fit_margin = 0;
+    if (fused_copy_) output.copy = {copy_.data(), copy_format_, copy_scale_, 0};
     std::array<double, 3> seconds{};
     Stopwatch watch;
     if (needs_amax()) {
@@ -81,6 +83,10 @@ class Tensor {
     state_.moment1.scale = seen.moment1_scale;
     state_.moment2.scale = seen.moment2_scale;
     seconds[1] = watch.seconds();
+    if (fused_copy_) {
+      copy_scale_ = seen.copy_scale;
+      return seconds;
+    }
     watch.restart();
     const float copy_scale = pow2_scale(seen.weight.amax, copy_format_);
     quantize({.x = dense(state_.weight.data, state_.weight.format, 1, n_),
@@ -98,13 +104,14 @@ class Tensor {
     const int moments = size(state_.moment1) + size(state_.moment2), grad = size(state_.grad);
     const int weight = size(state_.weight);
     return static_cast<double>(n_) * ((needs_amax() ? moments + grad : 0) + grad + 2 * moments + 2 * weight +
-                                      weight + bytes(copy_format_));
+                                      (fused_copy_ ? 0 : weight) + bytes(copy_format_));
   }
 
  private:
   int64_t n_;
-  bool adamw_, one_pass_;
+  bool adamw_, one_pass_, fused_copy_;
   Format copy_format_;
+  float copy_scale_ = 1;
   ThreadPool& pool_;
   std::array<Buffer, 4> memory_;
   Buffer copy_;
@@ -130,7 +137,9 @@ void bench_optimizer(const OptimizerOptions& o) {
   Tensor stored(
       o, {bench_format(o.weight), bench_format(o.grad), bench_format(o.moment1), bench_format(o.moment2)},
       pool);
-  Tensor plain(o, {Format::fp32, Format::fp32, Format::fp32, Format::fp32}, pool);
+  OptimizerOptions apart = o;
+  apart.fused_copy = false;
+  Tensor plain(apart, {Format::fp32, Format::fp32, Format::fp32, Format::fp32}, pool);
   DramMeter dram(pool);
   std::vector<std::array<double, 3>> stored_runs, plain_runs;
   std::vector<double> ratios, rates;
@@ -210,6 +219,8 @@ void add_bench_optimizer(CLI::App& bench) {
   c->add_flag("--one-pass", o->one_pass,
               "The step fits the scales of the moments as it does that of the weights: no pass for amaxes");
   add_bench_options(c, *o);
+  c->add_flag("--fused-copy", o->fused_copy,
+              "The step makes the copy, too; FP32 keeps a pass of its own for it");
   c->footer("Example:\n  octavo bench optimizer --moment1 bf16 --elements 1048576 --threads 1");
   c->callback([o] { bench_optimizer(*o); });
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "octavo/kernels/optimizer_copy.h"
 #include "octavo/kernels/stored_rows.h"
 #include "octavo/numerics/scale.h"
 
@@ -23,6 +24,7 @@ int64_t block_length(int64_t n) {
 
 struct alignas(64) StepBuffers {
   float weight[kStep], moment1[kStep], moment2[kStep];
+  uint8_t copy[kStep];
 };
 
 /// Elements from i on, and where their results go: FP32 to its place, the rest to the buffers.
@@ -95,6 +97,8 @@ class Result {
     return seen;
   }
   float scale(size_t block = 0) const { return scales_[block]; }
+  /// As it stands in memory.
+  Stored now(size_t block = 0) const { return {old_.data, old_.format, scales_[block]}; }
 
  private:
   /// What is written of a block, [begin, end), to another scale.
@@ -123,9 +127,11 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
                   const StepOutput& output, int64_t n, ThreadPool& pool) {
   Result weight(state.weight, output.weight), moment1(state.moment1, output.moment1);
   Result moment2(state.moment2, output.moment2);
+  WeightCopy copy(output.copy, weight.now());
   const int64_t length = block_length(n);
   const bool direct = to_codes && weight.is(Format::fp16) && moment1.is(Format::e4m3) &&
                       moment2.is(Format::fp16) && state.grad.format == Format::e4m3;
+  const bool copy_too = copy.takes(Format::e4m3);
   pool.parallel_for(n, length, [&](int64_t from, int64_t to) {
     StepBuffers buffers;
     for (int64_t i = from; i < to; i += kStep) {
@@ -138,11 +144,17 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
                                .moment2 = reinterpret_cast<uint16_t*>(buffers.moment2),
                                .weight_scale = weight.scale(block),
                                .moment1_scale = moment1.scale(block),
-                               .moment2_scale = moment2.scale(block)};
+                               .moment2_scale = moment2.scale(block),
+                               .copy = copy_too && copy.goes_on() ? buffers.copy : nullptr,
+                               .copy_scale = copy.scale()};
         if (to_codes(row, codes)) {
           weight.store_codes(block, codes.weight, i, count, row.amax_weight);
           moment1.store_codes(block, codes.moment1, i, count, row.amax_moment1);
           moment2.store_codes(block, codes.moment2, i, count, row.amax_moment2);
+          if (codes.copy)
+            copy.store_codes(codes.copy, i, count, row.amax_weight);
+          else
+            copy.store(weight.now(block), i, count);
           continue;
         }
       }
@@ -150,12 +162,15 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
       weight.store(block, begin, row.new_weight, i, count, row.amax_weight);
       moment1.store(block, begin, row.new_moment1, i, count, row.amax_moment1);
       if (row.new_moment2) moment2.store(block, begin, row.new_moment2, i, count, row.amax_moment2);
+      copy.store(weight.now(block), i, count);
     }
   });
   weight.finish(n, length, pool);
   moment1.finish(n, length, pool);
   moment2.finish(n, length, pool);
-  return {weight.seen(), moment1.seen(), moment2.seen(), weight.scale(), moment1.scale(), moment2.scale()};
+  copy.finish(weight.now(), n, pool);
+  return {weight.seen(),   moment1.seen(),  moment2.seen(), weight.scale(),
+          moment1.scale(), moment2.scale(), copy.scale(),   copy.amax()};
 }
 
 StateAmax run_amax(const RowStep& step, const OptimizerState& state, int64_t n, bool weight_too,

@@ -128,6 +128,8 @@ struct Fp8LmCodes {
   uint8_t* moment1 = nullptr;   ///< e4m3
   uint16_t* moment2 = nullptr;  ///< fp16
   float weight_scale = 1, moment1_scale = 1, moment2_scale = 1;
+  uint8_t* copy = nullptr;  ///< e4m3 codes of the weights as stored, or none; any where one is beyond its end
+  float copy_scale = 1;
 };
 
 /// A stretch of a sum of parts in one format, see sum_codes.h.

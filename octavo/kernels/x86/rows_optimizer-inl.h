@@ -107,56 +107,74 @@ OCTAVO_SIMD void track_positive(U32& acc, F32 a, auto lanes) {
   acc = max(acc, bits(used_or(a, zero(), lanes)));
 }
 
+/// Powers of two that may be multiplied and divided by without a product that is subnormal or infinite.
+bool is_usual_power(float x) { return is_power(x) && x >= 0x1p-80f && x <= 0x1p+80f; }
+
 /// One loop in which conversions hide behind the root and the division: of three vectors at a time one takes
 /// its root, one divides, one ends, so that no operation has to wait long in the queues of the CPU. (All of
 /// one vector after the other took 1.5 times as long.)
-bool adamw_fp8lm(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out) {
-  const bool can = row.weight.format == kFp16 && folds(row.weight, step.decay) &&
-                   moments_are_fp8lm(step, row) && is_power(out.weight_scale) &&
-                   is_power(out.moment1_scale) && is_power(out.moment2_scale);
-  if (!can) return false;
+template <bool kCopy>
+bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out) {
   const Elements weight = fp16_elements(row.weight), moment2 = fp16_elements(row.moment2);
   const Elements grad = e4m3_elements(row.grad), moment1 = e4m3_elements(row.moment1);
   const AdamWLanes c = folded(AdamWLanes(step), grad, moment1, moment2);
   const F32 eps = splat(step.eps), decay = splat(step.decay) * weight.scale, root = splat(step.inverse_root2),
             size = splat(step.step_size);
-  const F32 to_w = splat(1 / out.weight_scale), to_m = splat(1 / out.moment1_scale),
-            to_v = splat(1 / out.moment2_scale);
+  const F32 to_w = splat(1 / out.weight_scale), to_v = splat(1 / out.moment2_scale);
   const CodeGrid e4m3{.mantissa_bits = 3, .bias = 7, .min_normal = 0x1p-6f};
+  const ScaledGrid<3> moment1_grid(e4m3, out.moment1_scale);
+  // Weights as stored, read back in units of their scale.
+  const ScaledGrid<3> copy_grid(e4m3, kCopy ? out.copy_scale / out.weight_scale : 1);
   U32 amax_w = splat(0u), amax_m = splat(0u), amax_v = splat(0u);
-  const auto moments = [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
+  const auto fetch = [&](int64_t i) OCTAVO_LAMBDA {
     fetch_next(weight, i, row.n);
     fetch_next(grad, i, row.n);
     fetch_next(moment1, i, row.n);
     fetch_next(moment2, i, row.n);
+  };
+  const auto moments = [&](int64_t i, auto lanes) OCTAVO_LAMBDA {
     const auto [m, v] =
         new_moments(c, unscaled(grad, i, lanes), unscaled(moment1, i, lanes), unscaled(moment2, i, lanes));
-    store_low_byte(out.moment1 + i, code_of_bounded<3>(m * to_m, e4m3), lanes);
+    store_low_byte(out.moment1 + i, code_of_bounded(m, moment1_grid), lanes);
     store_low_half(out.moment2 + i, narrow_fp16(v * to_v), lanes);
     track(amax_m, m, lanes);
     track_positive(amax_v, v, lanes);
-    return Two{m, sqrt(v)};
+    return Two{m, v};
   };
+  const auto rooted = [&](Two x) OCTAVO_LAMBDA { return Two{x.first, sqrt(x.second)}; };
   const auto move = [&](Two x) OCTAVO_LAMBDA { return x.first / (x.second * root + eps); };
   const auto weights = [&](int64_t i, F32 by, auto lanes) OCTAVO_LAMBDA {
     const F32 w = unscaled(weight, i, lanes) * decay - size * by;
-    store_low_half(out.weight + i, narrow_fp16(w * to_w), lanes);
+    const U16 code = narrow_fp16(w * to_w);
+    store_low_half(out.weight + i, code, lanes);
     track(amax_w, w, lanes);
+    if constexpr (kCopy) store_low_byte(out.copy + i, code_of_bounded(widen_fp16(code), copy_grid), lanes);
   };
   int64_t i = 0;
-  if (row.n >= 2 * kLanes) {
-    F32 by = move(moments(0, All{}));
-    Two next = moments(kLanes, All{});
-    for (i = 2 * kLanes; i + kLanes <= row.n; i += kLanes) {
-      weights(i - 2 * kLanes, by, All{});
+  if (row.n >= 4 * kLanes) {
+    fetch(0);
+    F32 by = move(rooted(moments(0, All{})));
+    Two next = rooted(moments(kLanes, All{})), last = moments(2 * kLanes, All{});
+    const auto advance = [&](int64_t at) OCTAVO_LAMBDA {
+      weights(at - 3 * kLanes, by, All{});
       by = move(next);
-      next = moments(i, All{});
+      next = rooted(last);
+      last = moments(at, All{});
+    };
+    advance(3 * kLanes);
+    fetch(2 * kLanes);
+    for (i = 4 * kLanes; i + 2 * kLanes <= row.n; i += 2 * kLanes) {
+      fetch(i);
+      advance(i);
+      advance(i + kLanes);
     }
-    weights(i - 2 * kLanes, by, All{});
-    weights(i - kLanes, move(next), All{});
+    for (; i + kLanes <= row.n; i += kLanes) advance(i);
+    weights(i - 3 * kLanes, by, All{});
+    weights(i - 2 * kLanes, move(next), All{});
+    weights(i - kLanes, move(rooted(last)), All{});
   }
   sweep(row.n - i, [&](int64_t rest, auto lanes)
-                       OCTAVO_LAMBDA { weights(i + rest, move(moments(i + rest, lanes)), lanes); });
+                       OCTAVO_LAMBDA { weights(i + rest, move(rooted(moments(i + rest, lanes))), lanes); });
   row.amax_weight = largest(amax_w);
   row.amax_moment1 = largest(amax_m);
   row.amax_moment2 = largest(amax_v);
@@ -168,6 +186,15 @@ bool adamw_fp8lm(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out
   return within(row.amax_weight, out.weight_scale, 65504) &&
          within(row.amax_moment1, out.moment1_scale, 448) &&
          within(row.amax_moment2, out.moment2_scale, 65504);
+}
+
+bool adamw_fp8lm(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out) {
+  const bool can = row.weight.format == kFp16 && folds(row.weight, step.decay) &&
+                   moments_are_fp8lm(step, row) && is_usual_power(out.weight_scale) &&
+                   is_usual_power(out.moment1_scale) && is_power(out.moment2_scale) &&
+                   (!out.copy || is_usual_power(out.copy_scale / out.weight_scale));
+  if (!can) return false;
+  return out.copy ? adamw_fp8lm_with<true>(step, row, out) : adamw_fp8lm_with<false>(step, row, out);
 }
 
 void adamw_moments(const AdamWStep& step, OptimizerRow& row) {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The copy of the weights that an optimizer step makes (CopyOut); not for users of the kernels.
+#pragma once
+#include <atomic>
+
+#include "octavo/kernels/optimizer_state.h"
+#include "octavo/kernels/stored_rows.h"
+
+namespace octavo {
+
+class WeightCopy {
+ public:
+  /// `weight` as the step begins to store it.
+  WeightCopy(const CopyOut& out, const Stored& weight);
+
+  /// Whether stretches are still wanted: not when the copy has to be made again anyway.
+  bool goes_on() const { return out_.codes && !again_.load(std::memory_order_relaxed); }
+  float scale() const { return out_.scale; }
+  /// Codes of the weights [first, first + count), which stand in memory as `weight` says.
+  void store(const Stored& weight, int64_t first, int64_t count);
+  /// The same from e4m3 codes made elsewhere, of weights of at most `amax` (bits) before they were rounded to
+  /// nearest.
+  bool takes(Format format) const { return out_.format == format; }
+  void store_codes(const void* codes, int64_t first, int64_t count, uint32_t amax);
+
+  /// Once the weights are complete, by one scale.
+  void finish(const Stored& weight, int64_t n, ThreadPool& pool);
+  float amax() const { return final_amax_; }
+
+ private:
+  /// What a weight becomes when it is stored.
+  float rounded(float x) const;
+  void make_again() { again_.store(true, std::memory_order_relaxed); }
+
+  CopyOut out_;
+  Stored weight_;
+  StoredWriter writer_;
+  float largest_;
+  std::atomic<bool> again_{false};
+  SharedAmax amax_, unrounded_;
+  float final_amax_ = 0;
+};
+
+}  // namespace octavo
