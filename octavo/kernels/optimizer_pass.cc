@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/kernels/optimizer_pass.h"
 
+#include <algorithm>
 #include <array>
 
 #include "octavo/kernels/optimizer_copy.h"
@@ -82,6 +83,9 @@ class Result {
   void finish(int64_t n, int64_t length, ThreadPool& pool) {
     if (!fits_) return;
     const float final_scale = fitting_scale(amax_.value());
+    // Seldom anything to do, and waking the team would cost small tensors more than their step.
+    const auto used = scales_.begin() + (n + length - 1) / length;
+    if (std::all_of(scales_.begin(), used, [&](float s) { return s == final_scale; })) return;
     pool.parallel_for(n, length, [&](int64_t from, int64_t to) {
       for (int64_t begin = from; begin < to; begin += length) {
         const size_t block = static_cast<size_t>(begin / length);
