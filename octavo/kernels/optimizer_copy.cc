@@ -1,45 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/kernels/optimizer_copy.h"
 
+#include <cmath>
+
 #include "octavo/numerics/decode.h"
 #include "octavo/numerics/encode.h"
 #include "octavo/numerics/scale.h"
 
 namespace octavo {
 
-WeightCopy::WeightCopy(const CopyOut& out, const Stored& weight)
+WeightCopy::WeightCopy(const CopyOut& out, const Stored& weight, const CodeRule& rule)
     : out_(out),
       weight_(weight),
       writer_({out.codes, out.format, out.scale}, {}),
       largest_(max_finite(out.format)) {
   out_.scale = writer_.scale();  // 1 for a format without a scale
+  int exponent = 0;
+  const float ratio = out_.scale / weight.scale;
+  const bool power = std::frexp(ratio, &exponent) == 0.5f;
+  octaves_ = exponent - 1;
+  halves_ = row_kernels().fp16_to_e4m3 && weight.format == Format::fp16 && out.format == Format::e4m3 &&
+            rule.rounding == Rounding::nearest_even && power && octaves_ >= -4 && octaves_ <= 100;
 }
 
-void WeightCopy::store(const Stored& weight, int64_t first, int64_t count) {
+void WeightCopy::fetch(int64_t first, int64_t count) const {
+  if (!goes_on()) return;
+  const char* const p = static_cast<const char*>(out_.codes) + first * bytes(out_.format);
+  for (int64_t i = 0; i < count * bytes(out_.format); i += 64) __builtin_prefetch(p + i, 1);
+}
+
+void WeightCopy::store(const Stored& weight, int64_t first, int64_t count, uint32_t unrounded) {
   if (!goes_on()) return;
   if (weight.scale != weight_.scale) return make_again();
   const RowKernels& kernels = row_kernels();
+  const float amax = float_from_bits(unrounded);
+  if (halves_ && amax / weight.scale <= max_finite(Format::fp16) && amax / out_.scale <= largest_) {
+    // Rounding keeps it within the end of the copy, which is a number of FP16, too, or beyond all of them.
+    unrounded_.raise(unrounded);
+    kernels.fp16_to_e4m3(static_cast<const uint16_t*>(weight.data) + first, octaves_,
+                         static_cast<uint8_t*>(out_.codes) + first, count);
+    return;
+  }
   StretchBuffer buffer;
   const float* values = static_cast<const float*>(weight.data) + first;
-  uint32_t bits = 0;
-  if (weight.format == Format::fp32) {
-    bits = kernels.amax({values, false}, count);
-  } else {
+  uint32_t bits = unrounded;
+  if (weight.format != Format::fp32) {
     bits = kernels.decode(row_of(weight, first), buffer.values, count);
     values = buffer.values;
   }
   amax_.raise(bits);
   if (!(float_from_bits(bits) / out_.scale <= largest_)) return make_again();
   writer_.write(values, first, count, bits);
-}
-
-void WeightCopy::store_codes(const void* codes, int64_t first, int64_t count, uint32_t bits) {
-  if (!goes_on()) return;
-  unrounded_.raise(bits);
-  // Rounding to fewer bits could lead beyond the end, but only from above half of the largest number.
-  if (const float amax = float_from_bits(bits); amax / out_.scale > largest_ / 2)
-    if (!(rounded(amax) / out_.scale <= largest_)) return make_again();
-  writer_.copy(codes, first, count, 0);
 }
 
 float WeightCopy::rounded(float x) const {

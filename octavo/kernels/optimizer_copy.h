@@ -10,32 +10,33 @@ namespace octavo {
 
 class WeightCopy {
  public:
-  /// `weight` as the step begins to store it.
-  WeightCopy(const CopyOut& out, const Stored& weight);
+  /// `weight` as the step begins to store it, by `rule`.
+  WeightCopy(const CopyOut& out, const Stored& weight, const CodeRule& rule);
 
-  /// Whether stretches are still wanted: not when the copy has to be made again anyway.
-  bool goes_on() const { return out_.codes && !again_.load(std::memory_order_relaxed); }
   float scale() const { return out_.scale; }
-  /// Codes of the weights [first, first + count), which stand in memory as `weight` says.
-  void store(const Stored& weight, int64_t first, int64_t count);
-  /// The same from e4m3 codes made elsewhere, of weights of at most `amax` (bits) before they were rounded to
-  /// nearest.
-  bool takes(Format format) const { return out_.format == format; }
-  void store_codes(const void* codes, int64_t first, int64_t count, uint32_t amax);
+  /// Asks for the memory of codes that are stored soon: nothing else does, as it is only written.
+  void fetch(int64_t first, int64_t count) const;
+  /// Codes of the weights [first, first + count), which stand in memory as `weight` says. `amax`: their
+  /// largest magnitude before they were rounded (bits).
+  void store(const Stored& weight, int64_t first, int64_t count, uint32_t amax);
 
   /// Once the weights are complete, by one scale.
   void finish(const Stored& weight, int64_t n, ThreadPool& pool);
   float amax() const { return final_amax_; }
 
  private:
+  /// Whether stretches are still wanted: not when the copy has to be made again anyway.
+  bool goes_on() const { return out_.codes && !again_.load(std::memory_order_relaxed); }
+  void make_again() { again_.store(true, std::memory_order_relaxed); }
   /// What a weight becomes when it is stored.
   float rounded(float x) const;
-  void make_again() { again_.store(true, std::memory_order_relaxed); }
 
   CopyOut out_;
   Stored weight_;
   StoredWriter writer_;
   float largest_;
+  bool halves_;  ///< FP16 to E4M3 without FP32 in between
+  int octaves_ = 0;
   std::atomic<bool> again_{false};
   SharedAmax amax_, unrounded_;
   float final_amax_ = 0;

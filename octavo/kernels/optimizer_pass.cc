@@ -25,7 +25,6 @@ int64_t block_length(int64_t n) {
 
 struct alignas(64) StepBuffers {
   float weight[kStep], moment1[kStep], moment2[kStep];
-  uint8_t copy[kStep];
 };
 
 /// Elements from i on, and where their results go: FP32 to its place, the rest to the buffers.
@@ -131,34 +130,29 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
                   const StepOutput& output, int64_t n, ThreadPool& pool) {
   Result weight(state.weight, output.weight), moment1(state.moment1, output.moment1);
   Result moment2(state.moment2, output.moment2);
-  WeightCopy copy(output.copy, weight.now());
+  WeightCopy copy(output.copy, weight.now(), output.weight.rule);
   const int64_t length = block_length(n);
   const bool direct = to_codes && weight.is(Format::fp16) && moment1.is(Format::e4m3) &&
                       moment2.is(Format::fp16) && state.grad.format == Format::e4m3;
-  const bool copy_too = copy.takes(Format::e4m3);
   pool.parallel_for(n, length, [&](int64_t from, int64_t to) {
     StepBuffers buffers;
     for (int64_t i = from; i < to; i += kStep) {
       const int64_t count = std::min(kStep, to - i), begin = i / length * length;
       const size_t block = static_cast<size_t>(i / length);
       OptimizerRow row = row_of(state, i, count, buffers);
+      copy.fetch(i, count);
       if (direct) {
         const Fp8LmCodes codes{.weight = reinterpret_cast<uint16_t*>(buffers.weight),
                                .moment1 = reinterpret_cast<uint8_t*>(buffers.moment1),
                                .moment2 = reinterpret_cast<uint16_t*>(buffers.moment2),
                                .weight_scale = weight.scale(block),
                                .moment1_scale = moment1.scale(block),
-                               .moment2_scale = moment2.scale(block),
-                               .copy = copy_too && copy.goes_on() ? buffers.copy : nullptr,
-                               .copy_scale = copy.scale()};
+                               .moment2_scale = moment2.scale(block)};
         if (to_codes(row, codes)) {
           weight.store_codes(block, codes.weight, i, count, row.amax_weight);
           moment1.store_codes(block, codes.moment1, i, count, row.amax_moment1);
           moment2.store_codes(block, codes.moment2, i, count, row.amax_moment2);
-          if (codes.copy)
-            copy.store_codes(codes.copy, i, count, row.amax_weight);
-          else
-            copy.store(weight.now(block), i, count);
+          copy.store(weight.now(block), i, count, row.amax_weight);
           continue;
         }
       }
@@ -166,7 +160,7 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
       weight.store(block, begin, row.new_weight, i, count, row.amax_weight);
       moment1.store(block, begin, row.new_moment1, i, count, row.amax_moment1);
       if (row.new_moment2) moment2.store(block, begin, row.new_moment2, i, count, row.amax_moment2);
-      copy.store(weight.now(block), i, count);
+      copy.store(weight.now(block), i, count, row.amax_weight);
     }
   });
   weight.finish(n, length, pool);

@@ -120,8 +120,11 @@ struct Stages {
 /// stage works on a vector of its own, with what the stage before left in registers a turn ago, so that
 /// hardly an operation waits in the queues of the CPU. (All of one vector after the other took 1.6 times as
 /// long, and the order of the stages in a turn is the quickest of those tried.)
-template <bool kCopy>
-bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out) {
+bool adamw_fp8lm(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out) {
+  const bool can = row.weight.format == kFp16 && folds(row.weight, step.decay) &&
+                   moments_are_fp8lm(step, row) && is_power(out.weight_scale) &&
+                   is_usual_power(out.moment1_scale) && is_power(out.moment2_scale);
+  if (!can) return false;
   const Elements weight = fp16_elements(row.weight), moment2 = fp16_elements(row.moment2);
   const Elements grad = e4m3_elements(row.grad), moment1 = e4m3_elements(row.moment1);
   const AdamWLanes c = folded(AdamWLanes(step), grad, moment1, moment2);
@@ -130,8 +133,6 @@ bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes
   const F32 to_w = splat(1 / out.weight_scale), to_v = splat(1 / out.moment2_scale);
   const CodeGrid e4m3{.mantissa_bits = 3, .bias = 7, .min_normal = 0x1p-6f};
   const ScaledGrid<3> moment1_grid(e4m3, out.moment1_scale);
-  // Weights as stored, read back in units of their scale.
-  const ScaledGrid<3> copy_grid(e4m3, kCopy ? out.copy_scale / out.weight_scale : 1);
   U32 amax_w = splat(0u), amax_m = splat(0u), amax_v = splat(0u);
   const auto fetch = [&](int64_t i) OCTAVO_LAMBDA {
     fetch_next(weight, i, row.n);
@@ -143,11 +144,9 @@ bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes
   F32 m = zero(), v = zero();                            // new moments
   Two divided{zero(), zero()};                           // first moment and the root of the second
   F32 by = zero(), w_before = zero();
-  U16 stored = splat16(0);  // new weight
   const auto turn = [&](int64_t at, auto stages, auto lanes) OCTAVO_LAMBDA {
     const Two to_divide = divided, moments{m, v}, to_move{w_before, by};
     const F32 read_g = g, read_m = m_before, read_v = v_before;
-    const U16 to_copy = stored;
     if constexpr (stages.has(0)) {
       g = unscaled(grad, at, lanes);
       m_before = unscaled(moment1, at, lanes);
@@ -165,8 +164,7 @@ bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes
     }
     if constexpr (stages.has(4)) {
       const F32 w = to_move.first - size * to_move.second;
-      stored = narrow_fp16(w * to_w);
-      store_low_half(out.weight + at - 4 * kLanes, stored, lanes);
+      store_low_half(out.weight + at - 4 * kLanes, narrow_fp16(w * to_w), lanes);
       track(amax_w, w, lanes);
     }
     if constexpr (stages.has(2)) {
@@ -176,34 +174,29 @@ bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes
       track(amax_m, moments.first, lanes);
       track_positive(amax_v, moments.second, lanes);
     }
-    if constexpr (kCopy && stages.has(5))
-      store_low_byte(out.copy + at - 5 * kLanes, code_of_bounded(widen_fp16(to_copy), copy_grid), lanes);
   };
   int64_t i = 0;
-  if (row.n >= 5 * kLanes) {
+  if (row.n >= 4 * kLanes) {
     fetch(0);
     fetch(2 * kLanes);
     turn(0, Stages<0, 0>{}, All{});
     turn(kLanes, Stages<0, 1>{}, All{});
     turn(2 * kLanes, Stages<0, 2>{}, All{});
     turn(3 * kLanes, Stages<0, 3>{}, All{});
-    turn(4 * kLanes, Stages<0, 4>{}, All{});
-    i = 5 * kLanes;
-    for (; i + 2 * kLanes <= row.n; i += 2 * kLanes) {
+    for (i = 4 * kLanes; i + 2 * kLanes <= row.n; i += 2 * kLanes) {
       fetch(i);  // a line of the longest elements
-      turn(i, Stages<0, 5>{}, All{});
-      turn(i + kLanes, Stages<0, 5>{}, All{});
+      turn(i, Stages<0, 4>{}, All{});
+      turn(i + kLanes, Stages<0, 4>{}, All{});
     }
     if (i + kLanes <= row.n) {
       fetch(i);
-      turn(i, Stages<0, 5>{}, All{});
+      turn(i, Stages<0, 4>{}, All{});
       i += kLanes;
     }
-    turn(i, Stages<1, 5>{}, All{});
-    turn(i + kLanes, Stages<2, 5>{}, All{});
-    turn(i + 2 * kLanes, Stages<3, 5>{}, All{});
-    turn(i + 3 * kLanes, Stages<4, 5>{}, All{});
-    turn(i + 4 * kLanes, Stages<5, 5>{}, All{});
+    turn(i, Stages<1, 4>{}, All{});
+    turn(i + kLanes, Stages<2, 4>{}, All{});
+    turn(i + 2 * kLanes, Stages<3, 4>{}, All{});
+    turn(i + 3 * kLanes, Stages<4, 4>{}, All{});
   }
   sweep(row.n - i, [&](int64_t rest, auto lanes) OCTAVO_LAMBDA {
     const int64_t at = i + rest;
@@ -212,7 +205,6 @@ bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes
     turn(at + 2 * kLanes, Stages<2, 2>{}, lanes);
     turn(at + 3 * kLanes, Stages<3, 3>{}, lanes);
     turn(at + 4 * kLanes, Stages<4, 4>{}, lanes);
-    turn(at + 5 * kLanes, Stages<5, 5>{}, lanes);
   });
   row.amax_weight = largest(amax_w);
   row.amax_moment1 = largest(amax_m);
@@ -225,15 +217,6 @@ bool adamw_fp8lm_with(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes
   return within(row.amax_weight, out.weight_scale, 65504) &&
          within(row.amax_moment1, out.moment1_scale, 448) &&
          within(row.amax_moment2, out.moment2_scale, 65504);
-}
-
-bool adamw_fp8lm(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out) {
-  const bool can = row.weight.format == kFp16 && folds(row.weight, step.decay) &&
-                   moments_are_fp8lm(step, row) && is_usual_power(out.weight_scale) &&
-                   is_usual_power(out.moment1_scale) && is_power(out.moment2_scale) &&
-                   (!out.copy || is_usual_power(out.copy_scale / out.weight_scale));
-  if (!can) return false;
-  return out.copy ? adamw_fp8lm_with<true>(step, row, out) : adamw_fp8lm_with<false>(step, row, out);
 }
 
 void adamw_moments(const AdamWStep& step, OptimizerRow& row) {
