@@ -260,7 +260,8 @@ void expect_copy(State& s, const StepSeen& seen, const CopyOut& copy, const std:
   const float top = largest(s.weight.values());
   EXPECT_EQ(float_bits(seen.copy_amax), float_bits(top));
   const std::optional<int> bias = pow2_bias(top, copy.format, copy.margin, kFloatBiasRange);
-  const float scale = bias ? scale_from_bias(*bias) : copy.scale;
+  const bool plain = copy.format == Format::bf16 || copy.format == Format::fp32;
+  const float scale = plain ? 1 : bias ? scale_from_bias(*bias) : copy.scale;
   ASSERT_EQ(seen.copy_scale, scale);
   std::vector<uint8_t> expected(codes.size());
   const Stored weight = s.weight.view();
@@ -274,7 +275,8 @@ void expect_copy(State& s, const StepSeen& seen, const CopyOut& copy, const std:
 TEST(OptimizerState, CopyIsThatOfTheStoredWeights) {
   for (const bool two : {true, false})
     for (const Formats& formats : kSets)
-      for (const Format format : {Format::e4m3, Format::e5m2, Format::e4m3fnuz})
+      for (const Format format :
+           {Format::e4m3, Format::e5m2, Format::e4m3fnuz, Format::fp16, Format::bf16, Format::fp32})
         for (const int64_t n : {1, 70, 1025, 20011})
           // What the weights do: nothing special; one that outgrows the scales of the copy and of the
           // weights, early or late; weights that are small against their scale; NaN or infinity among them;
@@ -304,7 +306,9 @@ TEST(OptimizerState, CopyIsThatOfTheStoredWeights) {
               start.weight.set(x);
             }
             ThreadPool one(1);
-            const StepOutput fixed{.weight = {start.weight.scale()},
+            const CodeRule rule{n == 70 ? Rounding::stochastic : Rounding::nearest_even,
+                                n == 1025 ? Overflow::inf : Overflow::saturate, 5};
+            const StepOutput fixed{.weight = {start.weight.scale(), rule},
                                    .moment1 = {start.moment1.scale()},
                                    .moment2 = {start.moment2.scale()}};
             // The last scale of the copy: that of the weights before the step, of another octave, or none
@@ -323,7 +327,7 @@ TEST(OptimizerState, CopyIsThatOfTheStoredWeights) {
                       output.weight.fit_margin = output.moment1.fit_margin = output.moment2.fit_margin = 0;
                     State bare = start;
                     const StepSeen without = step(bare, output, pool);
-                    std::vector<uint8_t> codes(static_cast<size_t>(n), 0xa5);
+                    std::vector<uint8_t> codes(static_cast<size_t>(n * bytes(format)), 0xa5);
                     output.copy = {codes.data(), format, scale, 1};
                     const StepSeen seen = step(s, output, pool);
                     // The step itself is the same.
