@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "octavo/kernels/optimizer_pass.h"
 
+#include <algorithm>
 #include <array>
 
+#include "octavo/kernels/optimizer_copy.h"
 #include "octavo/kernels/stored_rows.h"
 #include "octavo/numerics/scale.h"
 
@@ -80,6 +82,9 @@ class Result {
   void finish(int64_t n, int64_t length, ThreadPool& pool) {
     if (!fits_) return;
     const float final_scale = fitting_scale(amax_.value());
+    // Seldom anything to do, and waking the team would cost small tensors more than their step.
+    const auto used = scales_.begin() + (n + length - 1) / length;
+    if (std::all_of(scales_.begin(), used, [&](float s) { return s == final_scale; })) return;
     pool.parallel_for(n, length, [&](int64_t from, int64_t to) {
       for (int64_t begin = from; begin < to; begin += length) {
         const size_t block = static_cast<size_t>(begin / length);
@@ -95,6 +100,8 @@ class Result {
     return seen;
   }
   float scale(size_t block = 0) const { return scales_[block]; }
+  /// As it stands in memory.
+  Stored now(size_t block = 0) const { return {old_.data, old_.format, scales_[block]}; }
 
  private:
   /// What is written of a block, [begin, end), to another scale.
@@ -123,6 +130,7 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
                   const StepOutput& output, int64_t n, ThreadPool& pool) {
   Result weight(state.weight, output.weight), moment1(state.moment1, output.moment1);
   Result moment2(state.moment2, output.moment2);
+  WeightCopy copy(output.copy, weight.now(), output.weight.rule);
   const int64_t length = block_length(n);
   const bool direct = to_codes && weight.is(Format::fp16) && moment1.is(Format::e4m3) &&
                       moment2.is(Format::fp16) && state.grad.format == Format::e4m3;
@@ -132,6 +140,7 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
       const int64_t count = std::min(kStep, to - i), begin = i / length * length;
       const size_t block = static_cast<size_t>(i / length);
       OptimizerRow row = row_of(state, i, count, buffers);
+      copy.fetch(i, count);
       if (direct) {
         const Fp8LmCodes codes{.weight = reinterpret_cast<uint16_t*>(buffers.weight),
                                .moment1 = reinterpret_cast<uint8_t*>(buffers.moment1),
@@ -143,6 +152,7 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
           weight.store_codes(block, codes.weight, i, count, row.amax_weight);
           moment1.store_codes(block, codes.moment1, i, count, row.amax_moment1);
           moment2.store_codes(block, codes.moment2, i, count, row.amax_moment2);
+          copy.store(weight.now(block), i, count, row.amax_weight);
           continue;
         }
       }
@@ -150,12 +160,15 @@ StepSeen run_step(const RowStep& step, const RowStepToCodes& to_codes, const Opt
       weight.store(block, begin, row.new_weight, i, count, row.amax_weight);
       moment1.store(block, begin, row.new_moment1, i, count, row.amax_moment1);
       if (row.new_moment2) moment2.store(block, begin, row.new_moment2, i, count, row.amax_moment2);
+      copy.store(weight.now(block), i, count, row.amax_weight);
     }
   });
   weight.finish(n, length, pool);
   moment1.finish(n, length, pool);
   moment2.finish(n, length, pool);
-  return {weight.seen(), moment1.seen(), moment2.seen(), weight.scale(), moment1.scale(), moment2.scale()};
+  copy.finish(weight.now(), n, pool);
+  return {weight.seen(),   moment1.seen(),  moment2.seen(), weight.scale(),
+          moment1.scale(), moment2.scale(), copy.scale(),   copy.amax()};
 }
 
 StateAmax run_amax(const RowStep& step, const OptimizerState& state, int64_t n, bool weight_too,

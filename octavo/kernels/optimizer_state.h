@@ -36,14 +36,31 @@ struct StoreAs {
   std::optional<int> fit_margin{};
 };
 
+/// A copy of the new weights for GEMMs, made while they are at hand. Bit for bit it is what quantize() makes
+/// of the weights as they are stored after the step, to nearest even, saturating, with the scale
+/// 2^-pow2_bias(their amax, format, margin, kFloatBiasRange), or `scale` when that amax is not usable.
+///
+/// Codes are written by the last scale. Where the new one differs, or the scale of the weights changed, the
+/// copy is made once more from the stored weights at the end, which costs as much as quantize().
+struct CopyOut {
+  void* codes = nullptr;         ///< [n]; none: no copy
+  Format format = Format::e4m3;  ///< any with a sign; fp32 and bf16 have no scale
+  float scale = 1;               ///< of the last copy
+  int margin = 0;
+};
+
 struct StepOutput {
   StoreAs weight{}, moment1{}, moment2{};
+  CopyOut copy{};
 };
 
 /// What a step saw and did.
 struct StepSeen {
   Encoded weight{}, moment1{}, moment2{};
   float weight_scale = 1, moment1_scale = 1, moment2_scale = 1;  ///< by which they are stored now
+  float copy_scale =
+      1;  ///< of the copy, and the amax it is made from: of the weights as stored; if asked for
+  float copy_amax = 0;
 };
 
 }  // namespace octavo

@@ -207,6 +207,9 @@ struct RowKernels {
   /// codes. False when it cannot: another format or a scale is no power of two, an input is NaN, a result is
   /// beyond the end of its format; nothing that was written then counts. nullptr: no such way.
   bool (*adamw_fp8lm)(const AdamWStep& step, OptimizerRow& row, const Fp8LmCodes& out);
+  /// out[n] = E4M3 codes, to nearest even, of FP16 numbers times 2^-octaves, which are at most 448; octaves
+  /// >= -4. nullptr: no such way.
+  void (*fp16_to_e4m3)(const uint16_t* x, int octaves, uint8_t* out, int64_t n);
   void (*adamw_moments)(const AdamWStep& step, OptimizerRow& row);  ///< only the amaxes of the moments
   void (*lion)(const LionStep& step, OptimizerRow& row);
   void (*lion_moment)(const LionStep& step, OptimizerRow& row);

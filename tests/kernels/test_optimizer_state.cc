@@ -3,10 +3,12 @@
 #include "octavo/kernels/optimizer_state.h"
 
 #include <limits>
+#include <string_view>
 #include <tuple>
 
 #include "octavo/kernels/adamw.h"
 #include "octavo/kernels/lion.h"
+#include "octavo/kernels/quantize.h"
 #include "octavo/numerics/scale.h"
 #include "tests/kernels/stored_test.h"
 
@@ -248,6 +250,116 @@ TEST(OptimizerState, FitsScalesInOnePass) {
             }
           });
         }
+}
+
+/// The copy against quantize() of the stored weights, with the scale of their largest magnitude.
+void expect_copy(State& s, const StepSeen& seen, const CopyOut& copy, const std::vector<uint8_t>& codes) {
+  ThreadPool one(1);
+  const int64_t n = s.weight.size();
+  s.weight.set_scale(seen.weight_scale);
+  const float top = largest(s.weight.values());
+  EXPECT_EQ(float_bits(seen.copy_amax), float_bits(top));
+  const std::optional<int> bias = pow2_bias(top, copy.format, copy.margin, kFloatBiasRange);
+  const bool plain = copy.format == Format::bf16 || copy.format == Format::fp32;
+  const float scale = plain ? 1 : bias ? scale_from_bias(*bias) : copy.scale;
+  ASSERT_EQ(seen.copy_scale, scale);
+  std::vector<uint8_t> expected(codes.size());
+  const Stored weight = s.weight.view();
+  quantize({.x = {weight.data, weight.format, 1, n, n},
+            .x_scale = weight.scale,
+            .out = {.codes = {expected.data(), copy.format, 1, n, n}, .scale = &scale}},
+           one);
+  ASSERT_EQ(codes, expected);
+}
+
+TEST(OptimizerState, CopyIsThatOfTheStoredWeights) {
+  for (const bool two : {true, false})
+    for (const Formats& formats : kSets)
+      for (const Format format :
+           {Format::e4m3, Format::e5m2, Format::e4m3fnuz, Format::fp16, Format::bf16, Format::fp32})
+        for (const int64_t n : {1, 70, 1025, 20011})
+          // What the weights do: nothing special; one that outgrows the scales of the copy and of the
+          // weights, early or late; weights that are small against their scale; NaN or infinity among them;
+          // only zeros; those that underflow in the copy.
+          for (const char* const kind : {"plain", "early", "late", "small", "nan", "zero", "wide"}) {
+            if ((format != Format::e4m3 || !two) && n != 1025) continue;
+            const std::string_view what = kind;
+            State start(formats, n, two);
+            const FormatSpec code = spec(formats.weight);
+            const bool whole = formats.weight == Format::fp32 || formats.weight == Format::bf16;
+            if (what == "early" || what == "late") {
+              const int64_t at = what == "early" ? n / 9 : n - 1;
+              start.weight.set_code(
+                  at, whole ? start.weight.code(at) + (3u << code.mantissa_bits) : code.max_code);
+            }
+            if (what == "small") {
+              std::vector<float> x = start.weight.values();
+              for (float& v : x) v *= 0x1p-7f;
+              start.weight.set(x);
+            }
+            if (what == "nan") start.weight.set_code(n / 2, code.nan_code);
+            if (what == "zero") start.weight.set(std::vector<float>(static_cast<size_t>(n)));
+            if (what == "wide") {
+              std::vector<float> x = start.weight.values();
+              for (int64_t i = 0; i < n; ++i)
+                x[static_cast<size_t>(i)] *= std::ldexp(1.0f, -static_cast<int>(i % 23));
+              start.weight.set(x);
+            }
+            ThreadPool one(1);
+            const CodeRule rule{n == 70 ? Rounding::stochastic : Rounding::nearest_even,
+                                n == 1025 ? Overflow::inf : Overflow::saturate, 5};
+            const StepOutput fixed{.weight = {start.weight.scale(), rule},
+                                   .moment1 = {start.moment1.scale()},
+                                   .moment2 = {start.moment2.scale()}};
+            // The last scale of the copy: that of the weights before the step, of another octave, or none
+            // yet.
+            const float top = largest(start.weight.values());
+            const float right = scale_from_bias(pow2_bias(top, format, 1, kFloatBiasRange).value_or(3));
+            for (const float scale : {right, right * 4, right / 2, 1.0f})
+              for (const bool fit : {true, false})
+                for_each_isa([&] {
+                  for (const int threads : {1, 3}) {
+                    if (threads > 1 && n < 8192) continue;
+                    ThreadPool pool(threads);
+                    State s = start;
+                    StepOutput output = fixed;
+                    if (fit)
+                      output.weight.fit_margin = output.moment1.fit_margin = output.moment2.fit_margin = 0;
+                    State bare = start;
+                    const StepSeen without = step(bare, output, pool);
+                    std::vector<uint8_t> codes(static_cast<size_t>(n * bytes(format)), 0xa5);
+                    output.copy = {codes.data(), format, scale, 1};
+                    const StepSeen seen = step(s, output, pool);
+                    // The step itself is the same.
+                    ASSERT_EQ(s.weight.memory(), bare.weight.memory());
+                    ASSERT_EQ(s.moment1.memory(), bare.moment1.memory());
+                    ASSERT_EQ(s.moment2.memory(), bare.moment2.memory());
+                    ASSERT_EQ(seen.weight_scale, without.weight_scale);
+                    ASSERT_NO_FATAL_FAILURE(expect_copy(s, seen, output.copy, codes)) << kind << ' ' << n;
+                  }
+                });
+          }
+}
+
+/// Parts of a tensor, as processes own them: each has the scale of its part.
+TEST(OptimizerState, CopyOfARange) {
+  const int64_t n = 30000, first = 8200, count = 9001;
+  for_each_isa([&] {
+    ThreadPool pool(2);
+    State s(kSets[0], n, true);
+    std::vector<uint8_t> codes(static_cast<size_t>(n), 0xa5);
+    const OptimizerState whole = s.view();
+    const OptimizerState part{from(whole.weight, first), from(whole.grad, first), from(whole.moment1, first),
+                              from(whole.moment2, first)};
+    const CopyOut copy{codes.data() + first, Format::e4m3, 0x1p-7f, 0};
+    const StoreAs as{.rule = {}, .fit_margin = 0};
+    const StepSeen seen = adamw(kAdam, part, {as, as, as, copy}, count, pool);
+    State owned(kSets[0], count, true);
+    for (int64_t i = 0; i < count; ++i) owned.weight.set_code(i, s.weight.code(first + i));
+    expect_copy(owned, seen, copy, {codes.begin() + first, codes.begin() + first + count});
+    std::fill_n(codes.begin() + first, count, uint8_t{0xa5});
+    EXPECT_EQ(codes, std::vector<uint8_t>(static_cast<size_t>(n), 0xa5));
+  });
 }
 
 TEST(OptimizerState, KeepsTheScaleWhenNoAmaxIsUsable) {

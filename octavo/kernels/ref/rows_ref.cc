@@ -30,6 +30,7 @@ const RowKernels kRowKernelsRef = {
     .sum_codes = sum_codes_ref,
     .adamw = adamw_ref,
     .adamw_fp8lm = nullptr,
+    .fp16_to_e4m3 = nullptr,
     .adamw_moments = adamw_moments_ref,
     .lion = lion_ref,
     .lion_moment = lion_moment_ref,

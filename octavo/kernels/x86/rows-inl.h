@@ -43,6 +43,7 @@ constexpr RowKernels row_kernels(const char* name) {
       .sum_codes = sum_codes,
       .adamw = adamw,
       .adamw_fp8lm = adamw_fp8lm,
+      .fp16_to_e4m3 = nullptr,
       .adamw_moments = adamw_moments,
       .lion = lion,
       .lion_moment = lion_moment,

@@ -62,6 +62,28 @@ OCTAVO_SIMD U32 code_of_bounded(F32 v, const CodeGrid& g) {
   return (bits(abs(v) + magic) & splat(0x7fu)) | ((bits(v) >> 24) & splat(0x80u));
 }
 
+/// code_of_bounded() of v / scale, a power of two that costs nothing: it moves the octaves. `min_normal` and
+/// `magic` have the scale in them.
+template <int kMantissaBits>
+struct ScaledGrid {
+  U32 min_normal, magic;
+  OCTAVO_SIMD ScaledGrid(const CodeGrid& g, float scale) {
+    constexpr int kDropped = 23 - kMantissaBits;
+    min_normal = bits(splat(g.min_normal * scale));
+    uint32_t scale_bits = 0;
+    __builtin_memcpy(&scale_bits, &scale, 4);
+    const uint32_t octaves = (scale_bits >> 23) + 1 - static_cast<uint32_t>(g.bias);
+    magic = splat((uint32_t{kDropped} << 23) - (octaves << kMantissaBits));
+  }
+};
+/// In the low byte of each lane; the rest is for store_low_byte() to drop.
+template <int kMantissaBits>
+OCTAVO_SIMD U32 code_of_bounded(F32 v, const ScaledGrid<kMantissaBits>& g) {
+  const U32 power = max(g.min_normal, magnitude(v)) & splat(0x7f800000u);
+  const F32 magic = from_bits(power + (power >> (23 - kMantissaBits)) + g.magic);
+  return signed_byte(bits(abs(v) + magic), v);
+}
+
 /// Towards zero, or with `random` away from it with the probability of the fraction dropped. In integers: the
 /// 24-bit significand is shifted, and what falls out is compared as a fraction of 2^32 (see
 /// numerics/encode.h, point 4).

@@ -158,6 +158,9 @@ OCTAVO_SIMD void store_low_byte(uint8_t* p, U32 a, First n) {
   for (int i = 0; i < n.count; ++i) p[i] = part[i];
 }
 
+/// The low seven bits of a lane under the sign of v, for store_low_byte().
+OCTAVO_SIMD U32 signed_byte(U32 a, F32 v) { return (a & splat(0x7fu)) | ((bits(v) >> 24) & splat(0x80u)); }
+
 /// The low bytes of four vectors (whose other bytes are zero) in a row; `stream`: past the caches, p is then
 /// aligned to 4 kLanes.
 OCTAVO_SIMD void store_low_bytes(uint8_t* p, U32 a, U32 b, U32 c, U32 d, bool stream) {

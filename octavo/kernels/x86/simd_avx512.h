@@ -137,6 +137,13 @@ OCTAVO_SIMD void store_low_byte(uint8_t* p, U32 a, First n) {
   _mm_mask_storeu_epi8(p, n.mask, _mm512_cvtepi32_epi8(a.v));
 }
 
+/// The low seven bits of a lane under the sign of v, for store_low_byte(); above them anything.
+OCTAVO_SIMD U32 signed_byte(U32 a, F32 v) {
+  // Bit by bit: a where the mask is set, else v.
+  const __m512i sign = _mm512_srli_epi32(bits(v).v, 24);
+  return {_mm512_ternarylogic_epi32(_mm512_set1_epi32(0x7f), a.v, sign, 0xca)};
+}
+
 /// The low bytes of four vectors (whose other bytes are zero) in a row; `stream`: past the caches, p is then
 /// aligned to 4 kLanes.
 OCTAVO_SIMD void store_low_bytes(uint8_t* p, U32 a, U32 b, U32 c, U32 d, bool stream) {
