@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <span>
+#include <utility>
 
 #include "octavo/recipe/quantizer.h"
 
@@ -296,9 +297,32 @@ void Weight::bind(const Arena& arena) {
 }
 
 void Weight::refresh(Pass& pass) {
+  if (std::exchange(fresh_, false)) return pack(pass);
   const Stored& master = parameter->master.at;
   refresh_from(pass, dense(master.data, master.format, parameter->rows, parameter->cols), master.scale,
                parameter->amax >= 0 ? &parameter->amax : nullptr);
+}
+
+CopyOut Weight::copy_of_update(const Pass& pass) {
+  const RoleSpec& spec = slots_.along().spec();
+  const bool simple = !slots_.two() && spec.granularity.kind == Granularity::tensor &&
+                      carries_scale(spec.format) && spec.scaling.kind == ScalingKind::current &&
+                      spec.scaling.pow2 && spec.rounding == Rounding::nearest_even &&
+                      spec.overflow == Overflow::saturate;
+  if (!simple || pass.records) return {};  // what is recorded is counted in a pass of its own
+  Copy& copy = sharded_ ? own_along_ : along_;
+  return {.codes = copy.tensor.codes.data,
+          .format = spec.format,
+          .scale = pass.scaler.last_scale(slots_.along().slot()),
+          .margin = spec.scaling.margin};
+}
+
+void Weight::took_copy(Pass& pass, float scale, float amax) {
+  const Scaler::Slot slot = slots_.along().slot();
+  (sharded_ ? own_along_ : along_).tensor.scales[0] = scale;
+  pass.scaler.note_scale(slot, scale);
+  pass.scaler.note_amax(slot, amax);
+  fresh_ = true;
 }
 
 bool Weight::casts_parts() const {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "octavo/kernels/optimizer_state.h"
 #include "octavo/nn/parameter.h"
 #include "octavo/nn/pass.h"
 #include "octavo/recipe/recipe.h"
@@ -165,6 +166,11 @@ class Weight {
   /// The same of the part of the master that is here. Of less than all of it where the rule needs no more
   /// than a part.
   void refresh_part(Pass& pass);
+  /// For an update that makes the compute copy in its own pass, where the rule allows it: one payload with a
+  /// power-of-two scale from its amax. Without codes where it does not. took_copy() afterwards; the next
+  /// refresh() then finds it made.
+  CopyOut copy_of_update(const Pass& pass);
+  void took_copy(Pass& pass, float scale, float amax);
   /// Whether parts can be cast by themselves: no scale depends on the whole tensor.
   bool casts_parts() const;
   /// fn(codes, scales) for each compute copy that is not the master itself; scales may be empty. `part` of
@@ -230,6 +236,7 @@ class Weight {
   OperandSlots slots_;
   Copy along_, across_, own_along_, own_across_;
   bool sharded_ = false;
+  bool fresh_ = false;  ///< the update made the compute copy
   Packed packed_forward_, packed_backward_;
 };
 

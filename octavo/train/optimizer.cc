@@ -21,7 +21,8 @@ bool from_data(const StateTensor& t) { return t.slot >= 0 && t.spec.scaling.kind
 /// the step itself; for other scales the step is computed twice, as in the two stages of the code of
 /// arXiv:2310.18313.
 template <class Params>
-void update(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
+void update(const Params& params, Parameter& p, const std::vector<Weight*>& weights, Pass& pass,
+            ThreadPool& pool) {
   constexpr bool kAdam = std::is_same_v<Params, AdamWParams>;
   const int64_t first = p.owned.first, n = p.owned.count;
   OptimizerState state{p.master.from(first), p.gradient().from(first), p.moment1.from(first), {}};
@@ -47,6 +48,9 @@ void update(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
   };
   StepOutput output{as(p.master, seen.weight), as(p.moment1, seen.moment1), {}};
   if (kAdam) output.moment2 = as(p.moment2, seen.moment2);
+  // The scale of a copy is that of the whole tensor.
+  Weight* const copied = weights.size() == 1 && n == p.size() ? weights[0] : nullptr;
+  if (copied) output.copy = copied->copy_of_update(pass);
   StepSeen done;
   if constexpr (kAdam)
     done = adamw(params, state, output, n, pool);
@@ -59,13 +63,17 @@ void update(const Params& params, Parameter& p, Pass& pass, ThreadPool& pool) {
   keep(p.master, done.weight_scale);
   keep(p.moment1, done.moment1_scale);
   if (kAdam) keep(p.moment2, done.moment2_scale);
-  // The largest stored weight is the largest weight, rounded.
   p.amax = -1;
-  if (p.master.spec.rounding != Rounding::nearest_even || n != p.size()) return;
-  uint32_t element = 0;
-  const Stored one{&element, p.master.spec.format, done.weight_scale};
-  encode(&done.weight.amax, 1, one, {}, pool);
-  decode(one, 1, &p.amax, pool);
+  if (output.copy.codes) {
+    p.amax = done.copy_amax;
+    copied->took_copy(pass, done.copy_scale, done.copy_amax);
+  } else if (p.master.spec.rounding == Rounding::nearest_even && n == p.size()) {
+    // The largest stored weight is the largest weight, rounded.
+    uint32_t element = 0;
+    const Stored one{&element, p.master.spec.format, done.weight_scale};
+    encode(&done.weight.amax, 1, one, {}, pool);
+    decode(one, 1, &p.amax, pool);
+  }
 }
 
 }  // namespace
@@ -104,9 +112,9 @@ void Optimizer::step(Transformer& model, int64_t step, double share, double grad
       const double decay = p.decay ? optim_.weight_decay * rule.decay : 0;
       adam.decay = sign.decay = decay * (optim_.decoupled_decay ? share : double{adam.lr});
       if (moments() == 2)
-        update(adam, p, pass, pool);
+        update(adam, p, model.weights_of(p), pass, pool);
       else
-        update(sign, p, pass, pool);
+        update(sign, p, model.weights_of(p), pass, pool);
     }
   });
 }
