@@ -10,7 +10,7 @@
 namespace octavo {
 namespace {
 
-constexpr int kSteps = 40;
+constexpr int kSteps = 80;
 
 class Faults : public Jobs, public testing::WithParamInterface<std::string> {
  protected:
@@ -33,8 +33,8 @@ class Faults : public Jobs, public testing::WithParamInterface<std::string> {
     std::vector<std::string> args = run_of(name, kSteps, kRecipe);
     args.insert(args.end(), more.begin(), more.end());
     return launch(GetParam(), as_ranks(4, args), [&](pid_t launcher) {
-      // Beyond the first checkpoint.
-      if (!wait_for_step(launcher, at(name), 4 + random(1, kSteps / 2))) {
+      // Beyond the first checkpoint, and long before the end.
+      if (!wait_for_step(launcher, at(name), 4 + random(1, kSteps / 4))) {
         ADD_FAILURE() << "the job ended by itself";
         return;
       }
