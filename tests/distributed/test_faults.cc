@@ -81,11 +81,12 @@ TEST_P(Faults, AKilledRank) {
   const CommandResult result = disturb("killed-" + GetParam(), SIGKILL, rank, {});
   EXPECT_NE(result.code, 0) << result.err;
   EXPECT_NE(result.code, 130) << result.err;
-  // MPICH kills the others at once, and its launcher names the signal.
+  // MPICH kills the others at once and its launcher names the signal, unless UCX of another rank was reading
+  // from the dead one just then and ends its process.
   if (GetParam() == "openmpi")
     EXPECT_TRUE(names(result, "told to stop while|failed, waiting", rank)) << rank << "\n" << result.err;
   else
-    EXPECT_TRUE(contains(result, "Killed (signal 9)")) << result.err;
+    EXPECT_TRUE(contains(result, "Killed (signal 9)") || contains(result, "No such process")) << result.err;
   for (const int processes : {4, 2, 1}) resume("killed-" + GetParam(), processes);
 }
 
