@@ -7,6 +7,7 @@
 #include <deque>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "command.h"
@@ -241,6 +242,9 @@ void run_together(const Options& o) {
       return;
     }
     comm.abort(static_cast<int>(error.code()), error.what());
+  } catch (const std::bad_alloc&) {
+    comm.abort(static_cast<int>(ExitCode::unsupported),
+               "out of memory; a smaller --micro-batch, or --zero 3, needs less");
   } catch (const std::exception& error) {
     comm.abort(static_cast<int>(ExitCode::check_failed), fmt::format("internal error: {}", error.what()));
   }

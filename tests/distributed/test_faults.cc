@@ -10,7 +10,7 @@
 namespace octavo {
 namespace {
 
-constexpr int kSteps = 40;
+constexpr int kSteps = 80;
 
 class Faults : public Jobs, public testing::WithParamInterface<std::string> {
  protected:
@@ -33,8 +33,8 @@ class Faults : public Jobs, public testing::WithParamInterface<std::string> {
     std::vector<std::string> args = run_of(name, kSteps, kRecipe);
     args.insert(args.end(), more.begin(), more.end());
     return launch(GetParam(), as_ranks(4, args), [&](pid_t launcher) {
-      // Beyond the first checkpoint.
-      if (!wait_for_step(launcher, at(name), 4 + random(1, kSteps / 2))) {
+      // Beyond the first checkpoint, and long before the end.
+      if (!wait_for_step(launcher, at(name), 4 + random(1, kSteps / 4))) {
         ADD_FAILURE() << "the job ended by itself";
         return;
       }
@@ -81,11 +81,12 @@ TEST_P(Faults, AKilledRank) {
   const CommandResult result = disturb("killed-" + GetParam(), SIGKILL, rank, {});
   EXPECT_NE(result.code, 0) << result.err;
   EXPECT_NE(result.code, 130) << result.err;
-  // MPICH kills the others at once, and its launcher names the signal.
+  // MPICH kills the others at once and its launcher names the signal, unless UCX of another rank was reading
+  // from the dead one just then and ends its process.
   if (GetParam() == "openmpi")
     EXPECT_TRUE(names(result, "told to stop while|failed, waiting", rank)) << rank << "\n" << result.err;
   else
-    EXPECT_TRUE(contains(result, "Killed (signal 9)")) << result.err;
+    EXPECT_TRUE(contains(result, "Killed (signal 9)") || contains(result, "No such process")) << result.err;
   for (const int processes : {4, 2, 1}) resume("killed-" + GetParam(), processes);
 }
 
