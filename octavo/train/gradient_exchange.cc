@@ -70,7 +70,7 @@ void DataParallel::agree_on_scales(Communicator& comm, const Bucket& bucket, int
           largest, local_scale(model_.parameters().all()[number], model_.parameters().replica(number, r)));
     wanted.push_back(largest);
   }
-  all_reduce_max(comm, wanted, {Traffic::scale, "agreeing on scales", step_, index});
+  all_reduce_max(comm, wanted, {Traffic::scale, "largest", step_, index});
   const double n = ranks_.logical;
   double factor = 1;
   if (model_.recipe().reduce.gradient == GradientDivision::pre) factor = n;
