@@ -113,7 +113,7 @@ TEST_P(Mpi, AKilledRankEndsTheJob) {
   const Outcome outcome = run(4, "loop --deadline 30", "OCTAVO_FAULT=rank=2,at=9,kind=kill");
   EXPECT_NE(outcome.code, 0) << outcome.text;
   EXPECT_NE(outcome.code, 124) << outcome.text;
-  EXPECT_LT(outcome.seconds, 15);
+  EXPECT_LT(outcome.seconds, 30);
   // mpirun of Open MPI tells the others to stop, and they say whom they miss. MPICH's kills them, and names
   // the signal.
   if (GetParam() == "openmpi")
@@ -125,12 +125,12 @@ TEST_P(Mpi, AKilledRankEndsTheJob) {
 }
 
 TEST_P(Mpi, AStoppedRankEndsTheJobWithinTheDeadline) {
-  const Outcome outcome = run(4, "stop 2 --deadline 2");
+  const Outcome outcome = run(4, "stop 2 --deadline 5");
   EXPECT_EQ(outcome.code, 5) << outcome.text;
-  EXPECT_GE(outcome.seconds, 2);
+  EXPECT_GE(outcome.seconds, 5);
   EXPECT_LT(outcome.seconds, 15);
   EXPECT_TRUE(contains(outcome, "of 4 (host ")) << outcome.text;
-  EXPECT_TRUE(contains(outcome, "all-to-all of weight gradients, bucket 3, step 20, has waited 2."))
+  EXPECT_TRUE(contains(outcome, "all-to-all of weight gradients, bucket 3, step 20, has waited 5."))
       << outcome.text;
   EXPECT_TRUE(contains(outcome, "s for rank 2 (host ")) << outcome.text;
   EXPECT_TRUE(
