@@ -94,7 +94,7 @@ TEST_P(Faults, AStoppedRank) {
   const int rank = random(0, 4);
   const CommandResult result = disturb("stopped-" + GetParam(), SIGSTOP, rank, {"--deadline", "6"});
   EXPECT_EQ(result.code, 5) << result.err;
-  EXPECT_TRUE(names(result, "has waited [3-5]", rank)) << rank << "\n" << result.err;
+  EXPECT_TRUE(names(result, "has waited [6-9]", rank)) << rank << "\n" << result.err;
   resume("stopped-" + GetParam(), 4);
 }
 
