@@ -51,7 +51,7 @@ TrialState trial_state(const Trial& trial) {
   if (!fs::exists(run + "/config.toml")) return TrialState::absent;
   require_same(trial, run + "/config.toml");
   const std::string kept = run + "/recipe.toml";
-  if (!(parse_recipe(read_file(kept), kept) == load_recipe(trial.config.recipe)))
+  if (!(parse_recipe(read_file(kept), kept) == load_recipe(trial.config.recipe, trial.config.recipe_set)))
     fail_usage(
         fmt::format("recipe '{}' is not what it was when '{}' began ('{}'); give another --out, or remove "
                     "that run",
