@@ -10,7 +10,9 @@
 
 #include "error_of.h"
 #include "octavo/base/rng.h"
+#include "octavo/comm/make_communicator.h"
 #include "octavo/recipe/recipe_file.h"
+#include "octavo/train/data_parallel.h"
 
 namespace octavo {
 namespace {
@@ -155,6 +157,64 @@ TEST_F(Reduction, FiguresAreThoseOfTheValues) {
     EXPECT_DOUBLE_EQ(all[sum].error, error);
   }
   EXPECT_GT(all[kFp32].snr_db(), 15);
+}
+
+// What is measured is what training does: codes and scales of its own reduction, bit for bit.
+TEST_F(Reduction, IsThatOfTraining) {
+  RunConfig config;
+  config.model.context = 8;
+  config.model.width = 32;
+  config.model.layers = 1;
+  config.model.heads = 2;
+  config.parallel.logical_ranks = 5;
+  const Rng rng(5);
+  uint64_t at = 0;
+  const auto compare = [&](const Recipe& recipe, double division, size_t sum) {
+    CommThread comm(self_communicator);
+    Transformer model(model_config(config, 40), recipe, Purpose::training, pool_);
+    DataParallel parallel(model, make_ranks(5, 1, 0), config.parallel, 2, comm);
+    Limits limits;
+    limits.seq = 8;
+    limits.state = parallel.layout();
+    model.allocate(limits);
+    parallel.bind();
+    ParameterSet& parameters = model.parameters();
+    for (int step = 0; step < 3; ++step) {  // automatic scaling: by another factor each time
+      parallel.begin_step(step);
+      std::map<std::string, std::vector<Values>> given;
+      std::map<std::string, float> factors;
+      for (int r = 0; r < 5; ++r) {
+        parameters.use_replica(r);
+        for (Parameter& p : parameters.all()) {
+          Values& values = given[p.name].emplace_back(static_cast<size_t>(p.size()));
+          for (float& v : values) v = static_cast<float>(rng.normal(at++) * std::exp2(-3.0 * r) + 0.01);
+          if (p.wire_slot >= 0) factors[p.name] = model.scaler().mu(p.wire_slot);
+          store(p.weight_grad, values.data(), std::nullopt, model.scaler(), 0, pool_);
+        }
+      }
+      parallel.gradients_complete(0);
+      parallel.finish_gradients(std::vector<RankRecord>(5));
+      int compared = 0;
+      for (const Parameter& p : parameters.all()) {
+        if (p.wire_slot < 0) continue;
+        std::vector<const float*> of_rank;
+        for (const Values& v : given[p.name]) of_rank.push_back(v.data());
+        RankGradients r(of_rank, p.size(), pool_);
+        r.reduce(p.wire, factors[p.name], division);
+        Values trained(static_cast<size_t>(p.size()));
+        decode(p.weight_grad.at, p.size(), trained.data(), pool_);
+        EXPECT_EQ(trained, r.values()[sum]) << recipe.name << ", step " << step << ", " << p.name;
+        ++compared;
+      }
+      EXPECT_EQ(compared, 4);
+    }
+  };
+  compare(load_recipe("fp8-lm-o2"), 1, kFp32);
+  compare(load_recipe("fp8-lm-o2", {"reduce.sum=fp8-chain"}), 1, kChain);
+  compare(load_recipe("fp8-lm-o2", {"reduce.sum=fp8-tree"}), 1, kTree);
+  compare(load_recipe("fp8-lm-o2-msamp", {"reduce.gradient=pre", "reduce.sum=fp32"}), 5, kFp32);
+  compare(load_recipe("fp8-lm-o2-msamp", {"reduce.gradient=rsqrt", "reduce.sum=fp32"}), std::sqrt(5.0),
+          kFp32);
 }
 
 TEST_F(Reduction, OutputsHoldEveryRow) {
