@@ -64,6 +64,28 @@ TEST(Memory, TrainingHoldsFourFloatsAParameter) {
   EXPECT_LE(table.at("optimizer"), 2 * (floats + padding));
 }
 
+TEST(Memory, Fp8LmKeepsSixBytesAParameterInsteadOfSixteen) {
+  const ModelConfig config = larger(tiny_gpt2());
+  for (const auto& [recipe, bytes] :
+       {std::pair{"bf16", 16}, {"fp8-lm-o1", 11}, {"fp8-lm-o2", 6}, {"fp8-lm-o3", 6}}) {
+    ThreadPool pool(1);
+    Transformer model(config, load_recipe(recipe), Purpose::training, pool);
+    model.allocate({1, 4, 0});
+    int64_t linear = 0;
+    for (const Parameter& p : model.parameters().all()) {
+      int64_t kept = 0;
+      for (const StateTensor* t : {&p.master, &p.weight_grad, &p.moment1, &p.moment2}) {
+        EXPECT_NE(t->at.data, nullptr) << p.name;
+        kept += static_cast<int64_t>(t->bytes());
+      }
+      const bool in_block_matrix = p.decay && p.group > 0;
+      linear += in_block_matrix ? p.size() : 0;
+      EXPECT_EQ(kept, p.size() * (in_block_matrix ? bytes : 16)) << recipe << " " << p.name;
+    }
+    EXPECT_GT(linear, 0);
+  }
+}
+
 TEST(Memory, InferenceKeepsMastersOnlyWhereTheyAreRead) {
   for (const ModelConfig& config : {tiny_gpt2(), tiny_llama(), tiny_octavo()}) {
     for (const char* recipe : {"fp32", "bf16", "fp8-amax", "fp8-row", "fp8-row-hp-wgrad"}) {
