@@ -54,10 +54,8 @@ std::string header_text(const Header& h) {
 
 Communicator::Communicator(const TransportFactory& open, const CommOptions& options)
     : options_(options), watchdog_(std::make_unique<Watchdog>(progress_, options)) {
-  // Launchers and busy machines may take longer to begin than an exchange takes later.
-  constexpr double kStart = 60;
   progress_.begin(-1, {.operation = "the start of the communication"}, 0,
-                  options.deadline > 0 ? std::max(options.deadline, kStart) : 0);
+                  options.deadline > 0 ? std::max(options.deadline, options.start) : 0);
   transport_ = open(progress_);
   progress_.end();
   if (!options.fault.empty()) transport_ = with_faults(std::move(transport_), options.fault);

@@ -17,7 +17,8 @@
 namespace octavo {
 
 struct CommOptions {
-  double deadline = 600;                    ///< seconds an exchange may take; 0: any time
+  double deadline = 600;  ///< seconds an exchange may take; 0: any time
+  double start = 60;      ///< the least of the start: launchers and busy machines take longer
   const std::atomic<bool>* stop = nullptr;  ///< set when the process was told to stop (SIGTERM)
   /// Seconds an exchange may go on after that. mpirun kills what is left a second after SIGTERM, so the
   /// message must be out by then; where ranks shall save first, give them longer (docs/distributed.md).

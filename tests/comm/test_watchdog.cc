@@ -120,6 +120,7 @@ TEST(Watchdog, SeesACallThatNeverComesBack) {
   // A transport that starts for ever, as MPI_Init would.
   CommOptions options;
   options.deadline = 0.1;
+  options.start = 0;
   std::atomic<bool> ended{false};
   std::string message;
   options.end = [&](const std::string& text) {
