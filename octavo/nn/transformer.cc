@@ -39,6 +39,8 @@ Transformer::Transformer(const ModelConfig& config, const Recipe& recipe, Purpos
       parameters_.all()[i].group = static_cast<int>(group);
   if (config_.tied_head && head_->linear().weight().format() == recipe_.wide())
     embedding_->read_from(head_->linear().weight());
+  for (const Parameter& p : parameters_.all()) weights_of_[&p];
+  for (Weight* weight : weights()) weights_of_[weight->parameter].push_back(weight);
 }
 
 std::vector<Weight*> Transformer::weights() {
@@ -266,13 +268,6 @@ void Transformer::requantize_weights() {
     else
       weight.refresh_part(*pass_);  // whose scales need no history
   });
-}
-
-std::vector<Weight*> Transformer::weights_of(const Parameter& parameter) {
-  std::vector<Weight*> found;
-  for (Weight* weight : weights())
-    if (weight->parameter == &parameter) found.push_back(weight);
-  return found;
 }
 
 bool Transformer::in_block(const Weight& weight) const {

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -71,7 +72,9 @@ class Transformer {
   void refresh_divided_weights();
   void refresh_whole_weights();
   /// What layers compute with instead of the master.
-  std::vector<Weight*> weights_of(const Parameter& parameter);
+  const std::vector<Weight*>& weights_of(const Parameter& parameter) const {
+    return weights_of_.at(&parameter);
+  }
   bool in_block(const Weight& weight) const;
   /// Training, after masters and the scaler's state were read back: the compute copies refresh_weights() made
   /// last, bit for bit, given the same pass().seed.
@@ -121,6 +124,7 @@ class Transformer {
   std::unique_ptr<EmbeddingLayer> embedding_;
   std::vector<std::unique_ptr<Block>> blocks_;
   std::unique_ptr<Head> head_;
+  std::map<const Parameter*, std::vector<Weight*>> weights_of_;
   std::vector<size_t> block_parameters_;  ///< index of the first parameter of each block, then of the head
   std::vector<BlockSaved> saved_;         ///< one a block; parts that are not kept share their memory
   std::vector<KvCache> cache_;
