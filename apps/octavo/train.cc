@@ -64,6 +64,7 @@ struct Options {
   std::vector<std::string> configs, settings;
   std::deque<std::vector<std::string>> flags;  // values of kFlags, in its order
   bool tensorboard = false, profile = false, dry_run = false, json = false;
+  int processes = 1;  // of a dry run
 };
 
 void memory_table(const TrainStart& start) {
@@ -74,6 +75,30 @@ void memory_table(const TrainStart& start) {
     total += static_cast<double>(bytes);
   }
   message(fmt::format("  {:<16} {:>11}", "total", bytes_text(total)));
+}
+
+/// Of several processes: what those with the least and the most have, as ZeRO divides whole tensors.
+void memory_table(const std::vector<TrainStart>& starts) {
+  const auto sum = [](const TrainStart& s) {
+    size_t total = 0;
+    for (const auto& [name, bytes] : s.memory) total += bytes;
+    return total;
+  };
+  const auto row = [&](const std::string& name, auto value) {
+    const auto [least, most] = std::minmax_element(
+        starts.begin(), starts.end(), [&](const auto& a, const auto& b) { return value(a) < value(b); });
+    message(fmt::format("  {:<22} {:>11} {:>11}", name, bytes_text(static_cast<double>(value(*least))),
+                        bytes_text(static_cast<double>(value(*most)))));
+  };
+  message(fmt::format("{:<24} {:>11} {:>11}", fmt::format("each of {} processes", starts.size()), "least",
+                      "most"));
+  for (const auto& entry : starts.front().memory)
+    row(entry.first, [&](const TrainStart& s) { return s.memory.at(entry.first); });
+  row("total", sum);
+  message("sends in a step");
+  row("gradients", [](const TrainStart& s) { return s.traffic.weight_grad; });
+  row("weights", [](const TrainStart& s) { return s.traffic.weight; });
+  row("scales", [](const TrainStart& s) { return s.traffic.scale; });
 }
 
 class Console : public TrainObserver {
@@ -266,13 +291,20 @@ void run(const Options& o) {
   if (!o.resume.empty() && !o.out.empty())
     fail_usage("--resume continues in the run's own directory; leave --out away");
   if (o.dry_run) {
-    const RunConfig config = resolve(o);
-    const TrainStart start = plan_training(config);
-    message(fmt::format("model    {}", start.model));
-    memory_table(start);
+    RunConfig config = resolve(o);
+    if (o.processes > 1) settle_ranks(config, o.processes);
+    const std::vector<TrainStart> starts = plan_training(config, o.processes);
+    message(fmt::format("model    {}", starts.front().model));
+    if (starts.size() == 1)
+      memory_table(starts.front());
+    else
+      memory_table(starts);
     fmt::print("{}", to_toml(config));
     return;
   }
+  if (o.processes != 1)
+    fail_usage(
+        "--processes is of --dry-run; processes that train are started by mpirun (docs/distributed.md)");
   if (engine_of_environment(std::getenv) == Engine::self) {
     RunConfig config = resolve(o);
     settle_ranks(config, 1);
@@ -311,6 +343,9 @@ void add_train(CLI::App& app) {
   c->add_flag("--tensorboard", o->tensorboard, "Write TensorBoard events into RUN/tb");
   c->add_flag("--profile", o->profile, "Show where the time of a step goes");
   c->add_flag("--dry-run", o->dry_run, "Print the memory table and the resolved configuration, and stop");
+  c->add_option("--processes", o->processes, "With --dry-run: memory and traffic of so many processes")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
   c->add_flag("--json", o->json, "Print the result as one JSON object");
   c->footer(
       "Precedence: preset < --config < --set < flags. SIGINT and SIGTERM save a checkpoint first;\n"
@@ -320,7 +355,10 @@ void add_train(CLI::App& app) {
       "  octavo train --preset llama-mini --train-data data/book --recipe bf16 --steps 200 --seed 2\n"
       "  octavo train --init MODEL --train-data data/alpaca --lr 2e-5 --packing single --out runs/tuned\n"
       "  octavo train --resume runs/a\n"
-      "  mpirun -n 4 octavo train --preset gpt-mini --train-data data/book --zero 1 --out runs/b");
+      "  mpirun -n 4 octavo train --preset gpt-mini --train-data data/book --zero 1 --out runs/b\n"
+      "  octavo train --preset fp8-lm-7b --train-data data/book --recipe fp8-lm-o3 --zero 1 --dry-run "
+      "--processes "
+      "32");
   c->callback([o] { run(*o); });
 }
 

@@ -129,7 +129,7 @@ bool run_trials(const std::vector<Trial>& trials, const std::string& directory, 
       continue;
     }
     const auto [place, fresh] = step_flops.try_emplace({trial.group, trial.row}, 0.0);
-    if (fresh) place->second = plan_training(trial.config).step_flops;
+    if (fresh) place->second = plan_training(trial.config).front().step_flops;
     work.add(place->second * static_cast<double>(trial.config.train.steps));
   }
   observer.begin(trials.size(), finished);

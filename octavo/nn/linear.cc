@@ -7,6 +7,7 @@
 
 #include "octavo/base/error.h"
 #include "octavo/kernels/vector.h"
+#include "octavo/nn/state_record.h"
 
 namespace octavo {
 namespace {
@@ -174,6 +175,12 @@ void Linear::store_weight_grad(Pass& pass, GemmArgs args) const {
     // The scale of nothing but zeros shall not coarsen that of other ranks.
     if (*amax == 0 && carries_scale(grad.spec.format)) grad.at.scale = 0x1p-126f;
     weight.grad_stale = false;
+    if (!pass.records || !carries_scale(grad.spec.format)) return;
+    CastRecord cast(grad, Role::store_weight_grad, weight.name);
+    cast.add(sums, weight.size(), pool);
+    pass.records->push_back(cast.record());
+    if (grad.spec.scaling.kind == ScalingKind::automatic)
+      pass.records->back().mu = double{pass.scaler.mu(grad.slot)};
   });
 }
 

@@ -47,7 +47,9 @@ struct Parameter {
   bool overwritten_first = false;
   bool grad_stale = false;     ///< what grad holds is of the step before; the next contribution overwrites it
   double grad_squares = -1;    ///< sum of squares of grad where its last writer took it along, else negative
-  int64_t grad_saturated = 0;  ///< codes at the end of their range in a gradient that is kept as codes
+  /// Codes at the end of their range in a gradient that is kept as codes, after ranks have been summed in
+  /// their sum.
+  int64_t grad_saturated = 0;
 
   int64_t size() const { return rows * cols; }
   bool has_whole_master() const { return master.part.count == size(); }

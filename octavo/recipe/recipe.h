@@ -96,10 +96,12 @@ struct LayerRules {
 
 /// unit: the power of two nearest to tokens a step x width, which gives the gradient of the last stream unit
 /// variance in a model whose LM head has the multiplier 1/width (arXiv:2502.05967).
-enum class LossScaling { none, static_, dynamic, unit };
+/// jump: 1, and `factor` after `step` steps, which shows how fast scales follow gradients that change.
+enum class LossScaling { none, static_, dynamic, unit, jump };
 struct LossSpec {
   LossScaling kind = LossScaling::none;
-  double factor = 1;  ///< static only
+  double factor = 1;  ///< static and jump
+  int64_t step = 0;   ///< jump
   friend bool operator==(const LossSpec&, const LossSpec&) = default;
 };
 

@@ -113,7 +113,7 @@ std::vector<std::string> unsupported(const Recipe& recipe) {
     reasons.push_back(
         "store.activation: what is kept for backward is what gemm.wgrad.input reads, no other format yet");
   int exponent = 0;
-  if (recipe.loss.kind == LossScaling::static_ &&
+  if ((recipe.loss.kind == LossScaling::static_ || recipe.loss.kind == LossScaling::jump) &&
       (std::frexp(recipe.loss.factor, &exponent) != 0.5 || exponent < -29 || exponent > 31))
     reasons.push_back(
         fmt::format("loss.scale: {} is no power of two from 2^-30 to 2^30, which gradients "

@@ -47,21 +47,29 @@ GranularitySpec read_granularity(const TableReader& reader, const std::string& t
 
 LossSpec read_loss(const TableReader& reader, const std::string& text) {
   if (text == "none") return {};
-  if (text == "dynamic") return {LossScaling::dynamic, 1};
-  if (text == "unit") return {LossScaling::unit, 1};
+  if (text == "dynamic") return {LossScaling::dynamic};
+  if (text == "unit") return {LossScaling::unit};
   const std::string_view view = text;
-  if (view.starts_with("static:")) {
-    double factor = 0;
-    const char* last = text.data() + text.size();
-    const auto [end, error] = std::from_chars(text.data() + 7, last, factor);
-    if (error == std::errc() && end == last && std::isfinite(factor) && factor > 0)
-      return {LossScaling::static_, factor};
-    reader.fail("scale", fmt::format("'loss.scale' is '{}', but the factor must be a positive number, as in "
-                                     "\"static:1024\"",
-                                     text));
+  const bool jumps = view.starts_with("jump:");
+  if (jumps || view.starts_with("static:")) {
+    LossSpec spec{jumps ? LossScaling::jump : LossScaling::static_};
+    const char* const last = text.data() + text.size();
+    auto read = std::from_chars(text.data() + view.find(':') + 1, last, spec.factor);
+    bool good = read.ec == std::errc() && std::isfinite(spec.factor) && spec.factor > 0;
+    if (jumps && good) {
+      good = read.ptr != last && *read.ptr == '@';
+      if (good) read = std::from_chars(read.ptr + 1, last, spec.step);
+      good = good && read.ec == std::errc() && spec.step > 0;
+    }
+    if (good && read.ptr == last) return spec;
+    reader.fail("scale", fmt::format("'loss.scale' is '{}', but {}, as in \"{}\"", text,
+                                     jumps ? "a jump is a positive factor and the steps before it"
+                                           : "the factor must be a positive number",
+                                     jumps ? "jump:16@500" : "static:1024"));
   }
-  reader.fail("scale", fmt::format("'loss.scale' cannot be '{}'{}", text,
-                                   did_you_mean(text, {"none", "static:1024", "unit", "dynamic"})));
+  reader.fail("scale",
+              fmt::format("'loss.scale' cannot be '{}'{}", text,
+                          did_you_mean(text, {"none", "static:1024", "unit", "dynamic", "jump:16@500"})));
 }
 
 class RecipeReader {

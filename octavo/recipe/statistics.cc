@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <string_view>
+#include <utility>
 
 namespace octavo {
 namespace {
@@ -99,14 +100,18 @@ std::string to_json(const TensorRecord& record) {
                                ? ""
                                : fmt::format("\"scales\":{},\"median_scale_exponent\":{},", record.scales,
                                              json_number(record.median_scale_exponent));
+  std::string more;
+  for (const auto& [key, value] :
+       {std::pair{"mu", record.mu}, {"at_largest", record.at_largest}, {"update_amax", record.update_amax}})
+    if (value) more += fmt::format(",\"{}\":{}", key, json_number(*value));
   return fmt::format(
       "{{\"step\":{},\"tensor\":{},\"role\":{},\"format\":{},\"amax\":{},\"scale_exponent\":{},{}"
       "\"underflow\":{},"
-      "\"saturation\":{},\"snr_db\":{},\"zeros\":{},\"exponent_first\":{},\"exponent_counts\":[{}]}}",
+      "\"saturation\":{},\"snr_db\":{},\"zeros\":{},\"exponent_first\":{},\"exponent_counts\":[{}]{}}}",
       record.step, json_string(record.tensor), json_string(record.role), json_string(record.format),
       json_number(record.amax), json_number(record.scale_exponent), many, json_number(record.underflow),
       json_number(record.saturation), json_number(record.snr_db), record.zeros, record.exponent_first,
-      fmt::join(record.exponent_counts, ","));
+      fmt::join(record.exponent_counts, ","), more);
 }
 
 }  // namespace octavo

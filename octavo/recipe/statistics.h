@@ -2,6 +2,7 @@
 // What a quantization lost, in the figures people read, and as lines of tensors.jsonl.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,6 +43,11 @@ struct TensorRecord {
   int exponent_first = 0;
   std::vector<int64_t> exponent_counts;
   int64_t zeros = 0;  ///< with FP32 subnormals
+  // Of weight gradients that are kept as codes: the factor of automatic scaling, and what it follows, the
+  // share of codes that are the largest number, of several ranks in their sum.
+  std::optional<double> mu, at_largest;
+  /// On the first line of a parameter's masters and moments: the largest change of a weight, unrounded.
+  std::optional<double> update_amax;
 };
 
 /// Fills the figures of a record that come from the elements, and those of its scale, or of all its scales.

@@ -126,6 +126,8 @@ std::string loss_word(const LossSpec& loss) {
       return "dynamic";
     case LossScaling::unit:
       return "unit";
+    case LossScaling::jump:
+      return fmt::format("jump:{}@{}", loss.factor, loss.step);
   }
   return "?";
 }

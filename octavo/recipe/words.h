@@ -48,7 +48,7 @@ std::string_view word(E value) {
   return "?";
 }
 
-/// "none", "static:1024", "dynamic".
+/// "none", "static:1024", "dynamic", "unit", "jump:16@500".
 std::string loss_word(const LossSpec& loss);
 
 }  // namespace octavo

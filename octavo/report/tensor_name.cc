@@ -34,7 +34,8 @@ std::string_view to_string(LayerKind kind) {
 }
 
 std::string_view to_string(TensorClass tensor_class) {
-  constexpr std::string_view names[] = {"weights", "activations", "gradients", "other"};
+  constexpr std::string_view names[] = {"weights", "activations",   "gradients",      "weight gradients",
+                                        "masters", "first moments", "second moments", "other"};
   return names[static_cast<size_t>(tensor_class)];
 }
 
@@ -63,12 +64,16 @@ std::string short_name(std::string_view tensor, std::string_view role) {
     break;
   }
   const std::vector<std::string_view> use = parts_of(role);
-  if (use.size() == 3) out += " " + std::string(use[1]);
+  if (use.size() == 3 || (use.size() == 2 && use.front() == "store")) out += " " + std::string(use[1]);
   return out;
 }
 
 TensorClass tensor_class(std::string_view role) {
   const std::vector<std::string_view> parts = parts_of(role);
+  if (role == "store.weight_grad") return TensorClass::weight_gradients;
+  if (role == "store.master") return TensorClass::masters;
+  if (role == "store.moment1") return TensorClass::first_moments;
+  if (role == "store.moment2") return TensorClass::second_moments;
   if (parts.front() != "gemm") return TensorClass::other;
   if (parts.back() == "weight") return TensorClass::weights;
   if (parts.back() == "input") return TensorClass::activations;

@@ -271,6 +271,7 @@ double DataParallel::finish_gradients(std::span<const RankRecord> all) {
       of *= ranks_.logical;
     }
     model_.scaler().adapt(kept ? p.weight_grad.slot : p.wire_slot, count / of);
+    p.grad_saturated = saturated[i];
   }
   return finite ? squares : std::numeric_limits<double>::infinity();
 }

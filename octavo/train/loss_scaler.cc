@@ -10,8 +10,8 @@ LossScaler::LossScaler(const LossSpec& spec, int64_t tokens, int64_t width) : sp
     spec_.factor = std::exp2(std::round(std::log2(static_cast<double>(tokens) * static_cast<double>(width))));
 }
 
-double LossScaler::scale(const LossScaleState& state) const {
-  if (spec_.kind == LossScaling::none) return 1;
+double LossScaler::scale(const LossScaleState& state, int64_t done) const {
+  if (spec_.kind == LossScaling::none || (spec_.kind == LossScaling::jump && done < spec_.step)) return 1;
   if (spec_.kind == LossScaling::dynamic) return std::ldexp(1.0, static_cast<int>(state.exponent));
   return spec_.factor;
 }

@@ -7,6 +7,7 @@
 
 #include "octavo/kernels/adamw.h"
 #include "octavo/kernels/lion.h"
+#include "octavo/train/state_watch.h"
 
 namespace octavo {
 namespace {
@@ -51,6 +52,7 @@ void update(const Params& params, Parameter& p, const std::vector<Weight*>& weig
   // The scale of a copy is that of the whole tensor.
   Weight* const copied = weights.size() == 1 && n == p.size() ? weights[0] : nullptr;
   if (copied) output.copy = copied->copy_of_update(pass);
+  StateWatch watch(p, pass);
   StepSeen done;
   if constexpr (kAdam)
     done = adamw(params, state, output, n, pool);
@@ -63,6 +65,7 @@ void update(const Params& params, Parameter& p, const std::vector<Weight*>& weig
   keep(p.master, done.weight_scale);
   keep(p.moment1, done.moment1_scale);
   if (kAdam) keep(p.moment2, done.moment2_scale);
+  watch.record(params, p, pass, pool);
   p.amax = -1;
   if (output.copy.codes) {
     p.amax = done.copy_amax;

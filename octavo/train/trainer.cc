@@ -37,9 +37,11 @@ class Trainer {
  public:
   Trainer(const RunConfig& config, bool resume, TrainObserver& observer, CommThread* comm);
   TrainResult run(bool resume, const std::atomic<bool>& stop);
-  TrainStart plan();
+  /// Of each of so many processes.
+  std::vector<TrainStart> plan(int processes);
 
  private:
+  void make_model(int processes, int process);
   void open(bool resume);
   TrainStart describe() const;
   GemmArgs one_gemm() const {
@@ -131,14 +133,19 @@ Trainer::Trainer(const RunConfig& config, bool resume, TrainObserver& observer, 
         fmt::format("{} of {} examples are longer than the {} tokens of a sequence and were cut{}", fit.cut,
                     fit.examples, config_.data.sequence_length,
                     fit.lost > 0 ? fmt::format("; nothing that counts is left of {}", fit.lost) : ""));
-  model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
   if (config_.parallel.zero == 3 && config_.train.pack_weights)
     fail_usage("train.pack_weights keeps weights that parallel.zero 3 divides; leave one of them away");
-  parallel_ = std::make_unique<DataParallel>(
-      *model_, make_ranks(config_.parallel.logical_ranks, comm_.size(), comm_.rank()), config_.parallel,
-      optimizer_.moments(), comm_);
+  make_model(comm_.size(), comm_.rank());
   loss_scaler_ = LossScaler(recipe_.loss, tokens_a_step(), model_config_.width);
   compare_fingerprints(comm_, fingerprint(config_, recipe_, model_config_, data_));
+}
+
+void Trainer::make_model(int processes, int process) {
+  parallel_.reset();  // it refers to the model
+  model_ = std::make_unique<Transformer>(model_config_, recipe_, Purpose::training, pool_);
+  parallel_ =
+      std::make_unique<DataParallel>(*model_, make_ranks(config_.parallel.logical_ranks, processes, process),
+                                     config_.parallel, optimizer_.moments(), comm_);
 }
 
 TrainStart Trainer::describe() const {
@@ -183,10 +190,15 @@ void Trainer::record_facts(const TrainStart& start, bool ended) const {
   run_.write_facts(facts);
 }
 
-TrainStart Trainer::plan() {
-  model_->plan(limits());
-  parallel_->plan();
-  return describe();
+std::vector<TrainStart> Trainer::plan(int processes) {
+  std::vector<TrainStart> out;
+  for (int process = 0; process < processes; ++process) {
+    make_model(processes, process);
+    model_->plan(limits());
+    parallel_->plan();
+    out.push_back(describe());
+  }
+  return out;
 }
 
 void Trainer::open(bool resume) {
@@ -248,7 +260,7 @@ float Trainer::gradient_scale(int64_t index) {
   int64_t counted = 0;
   for (int64_t s = 0; s < samples(); ++s) counted += data_.counted(first + static_cast<uint64_t>(s));
   return static_cast<float>(1.0 / static_cast<double>(counted)) *
-         static_cast<float>(loss_scaler_.scale(state_.loss_scale));
+         static_cast<float>(loss_scaler_.scale(state_.loss_scale, index));
 }
 
 /// Forward and backward pass of one micro-batch of one rank.
@@ -355,7 +367,7 @@ StepReport Trainer::step(int64_t index) {
   const LossSum sum = backward_passes(index);
   report.counted = sum.tokens;
   report.loss = sum.loss / static_cast<double>(sum.tokens);
-  report.loss_scale = loss_scaler_.scale(state_.loss_scale);
+  report.loss_scale = loss_scaler_.scale(state_.loss_scale, index);
   const double squares =
       ranks().logical > 1 ? parallel_->finish_gradients(records_) : optimizer_.gradient_squares(*model_);
   report.grad_norm = std::sqrt(squares) / report.loss_scale;
@@ -363,6 +375,10 @@ StepReport Trainer::step(int64_t index) {
   for (const RankRecord& r : records_)
     if (r.nonfinite > 0) report.grad_norm = std::numeric_limits<double>::infinity();
   if (ranks().logical == 1) adapt_scales();
+  for (TensorRecord& record : records)
+    if (record.role == role_path(Role::store_weight_grad))
+      if (const Parameter* p = model_->parameters().find(record.tensor + ".weight"))
+        record.at_largest = static_cast<double>(p->grad_saturated) / static_cast<double>(p->size());
   // A loss that is not finite is no overflow of scaled gradients.
   report.skipped =
       std::isfinite(report.loss) && !loss_scaler_.accept(std::isfinite(report.grad_norm), state_.loss_scale);
@@ -539,9 +555,9 @@ TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const 
   return Trainer(config, resume, observer, comm).run(resume, stop);
 }
 
-TrainStart plan_training(RunConfig config) {
+std::vector<TrainStart> plan_training(RunConfig config, int processes) {
   TrainObserver silent;
-  return Trainer(config, false, silent, nullptr).plan();
+  return Trainer(config, false, silent, nullptr).plan(processes);
 }
 
 }  // namespace octavo

@@ -96,7 +96,7 @@ struct TrainResult {
 TrainResult train(RunConfig config, bool resume, TrainObserver& observer, const std::atomic<bool>& stop,
                   CommThread* comm = nullptr);
 
-/// The memory table train() would print, and nothing else.
-TrainStart plan_training(RunConfig config);
+/// What train() would say at the start of each of `processes` processes, from shapes alone.
+std::vector<TrainStart> plan_training(RunConfig config, int processes = 1);
 
 }  // namespace octavo

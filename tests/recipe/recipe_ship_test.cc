@@ -321,6 +321,9 @@ gradient = "rsqrt"
   EXPECT_EQ(recipe.role("gemm.dgrad.weight").scaling.exponent, -5);
   EXPECT_EQ(recipe.loss.factor, 0.5);
   expect_round_trip(recipe);
+  const Recipe jump = parse_recipe("loss.scale = 'jump:0.0625@300'", "jump.toml");
+  EXPECT_EQ(jump.loss, (LossSpec{LossScaling::jump, 0.0625, 300}));
+  expect_round_trip(jump);
 }
 
 }  // namespace

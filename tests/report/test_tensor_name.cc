@@ -28,6 +28,7 @@ TEST(TensorName, Layers) {
   EXPECT_EQ(short_name("lm_head"), "lm_head");
   EXPECT_EQ(short_name("h.3.attn.c_attn", "gemm.input"), "attn.c_attn");
   EXPECT_EQ(short_name("h.3.attn.c_attn", "gemm.wgrad.input"), "attn.c_attn wgrad");
+  EXPECT_EQ(short_name("h.3.attn.c_attn", "store.moment2"), "attn.c_attn moment2");
   EXPECT_EQ(layer_index("a.99999999999999999999.b"), -1) << "not a number of a layer";
   EXPECT_EQ(layer_index("h.7"), 7);
   EXPECT_EQ(short_name("h.7"), "h.7");
@@ -39,7 +40,10 @@ TEST(TensorName, Classes) {
   EXPECT_EQ(tensor_class("gemm.dgrad.weight"), TensorClass::weights);
   EXPECT_EQ(tensor_class("gemm.input"), TensorClass::activations);
   EXPECT_EQ(tensor_class("gemm.wgrad.grad_output"), TensorClass::gradients);
-  for (const char* role : {"", "gemm", "store.weight", "attention.q"})
+  EXPECT_EQ(tensor_class("store.weight_grad"), TensorClass::weight_gradients);
+  EXPECT_EQ(tensor_class("store.moment2"), TensorClass::second_moments);
+  EXPECT_EQ(to_string(TensorClass::second_moments), "second moments");
+  for (const char* role : {"", "gemm", "store", "store.x", "attention.q"})
     EXPECT_EQ(tensor_class(role), TensorClass::other) << role;
 }
 

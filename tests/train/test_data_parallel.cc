@@ -244,7 +244,23 @@ TEST_F(DataParallelRuns, SendWhatTheShapesSay) {
         c.checkpoint.every = 0;
         SCOPED_TRACE(std::to_string(processes) + " processes, " + c.recipe + ", ZeRO " +
                      std::to_string(zero));
-        const std::vector<TrainResult> results = run(c, processes);
+        // One process alone plans for all of them.
+        const std::vector<TrainStart> plans = plan_training(c, processes);
+        struct First : TrainObserver {
+          explicit First(std::map<std::string, size_t>& m) : memory(m) {}
+          void start(const TrainStart& s) override { memory = s.memory; }
+          std::map<std::string, size_t>& memory;
+        };
+        std::map<std::string, size_t> taken, nobodys;
+        const std::vector<TrainResult> results = run(c, processes, false, [&](int rank) {
+          return std::make_unique<First>(rank == 0 ? taken : nobodys);
+        });
+        ASSERT_EQ(plans.size(), results.size());
+        EXPECT_EQ(plans[0].memory, taken);
+        for (size_t r = 0; r < plans.size(); ++r) {
+          EXPECT_EQ(plans[r].traffic.weight_grad, results[r].planned.weight_grad);
+          EXPECT_EQ(plans[r].traffic.weight, results[r].planned.weight);
+        }
         StepTraffic all{};
         for (const TrainResult& r : results) {
           EXPECT_EQ(r.sent.weight_grad, 2 * r.planned.weight_grad);

@@ -21,6 +21,9 @@ TEST(LossScaler, NoneAndStatic) {
   EXPECT_EQ(fixed.scale(state), 1024);
   EXPECT_FALSE(none.active());
   EXPECT_TRUE(fixed.active());
+  const LossScaler jump(LossSpec{LossScaling::jump, 16, 500});
+  EXPECT_EQ(jump.scale(state, 499), 1);
+  EXPECT_EQ(jump.scale(state, 500), 16);
   // Without a dynamic scale nothing is skipped: the run has to stop.
   EXPECT_TRUE(none.accept(false, state));
   EXPECT_TRUE(fixed.accept(false, state));

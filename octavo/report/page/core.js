@@ -89,7 +89,7 @@ function runColour(i) {
   return lineColour(i - (i > doc.baseline ? 1 : 0));
 }
 
-const classNames = ['weights', 'activations', 'gradients', 'other'];
+const classNames = ['weights', 'activations', 'gradients', 'weight gradients', 'masters', 'first moments', 'second moments', 'other'];
 const classColour = (name) => lineColour(Math.max(0, classNames.indexOf(name)));
 
 /// A colour of the style sheet as the canvas wants it.
