@@ -126,6 +126,9 @@ void DataParallel::bind() {
   wire_scales_.assign(parameters, 1.0f);
   result_scales_.assign(parameters, 1.0f);
   results_.assign(shards_.size(), {});
+  sums_.resize(static_cast<size_t>(kPiece));
+  earlier_.resize(static_cast<size_t>(kPiece));
+  piece_of_.resize(static_cast<size_t>(ranks_.logical));
 }
 
 void DataParallel::begin_step(int64_t step) {

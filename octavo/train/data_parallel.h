@@ -78,8 +78,8 @@ class DataParallel final : public StateAccess {
   /// All ranks' records, in their order; the scaler takes the joined histories over `before`.
   std::vector<RankRecord> join(std::span<const RankRecord> own, const std::vector<Scaler::Memory>& before);
   /// Waits for the sums, which become the gradients of what this process updates. Sum of the squares of all
-  /// of them, infinite where one was not finite. Adapts factors of automatic scaling.
-  double finish_gradients(std::span<const RankRecord> all);
+  /// of them, infinite where one was not finite. Parameter::grad_saturated is then that of the sums.
+  double finish_gradients();
   /// After an update, or the reading of weights: all ranks get what they compute with.
   void share_weights(int64_t step);
   /// The same after initialization or a resume: compute copies as they were made last, to the same bits.
@@ -135,9 +135,13 @@ class DataParallel final : public StateAccess {
   size_t send_bytes_ = 0, receive_bytes_ = 0;
 
   Buffer send_, receive_;
-  ThreadPool alone_{1};               ///< of the thread that communicates
-  std::vector<float> wire_scales_;    ///< [parameter]: agreed on for this step
-  std::vector<float> result_scales_;  ///< [parameter]: of the summed gradient
+  ThreadPool alone_{1};  ///< of the thread that communicates
+  /// Sums that cannot be made in place, by pieces that stay in the cache.
+  static constexpr int64_t kPiece = 2048;
+  std::vector<float> sums_, earlier_;
+  std::vector<const void*> piece_of_;  ///< [rank]
+  std::vector<float> wire_scales_;     ///< [parameter]: agreed on for this step
+  std::vector<float> result_scales_;   ///< [parameter]: of the summed gradient
   std::vector<ShardResult> results_;
   std::vector<Ticket> tickets_;
   size_t posted_ = 0;

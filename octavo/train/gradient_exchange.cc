@@ -160,18 +160,37 @@ void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
   } else if (!adds_ && !scaled) {
     encoded = sum_codes(parts, p.wire.format, n, how, wire, out, rule, alone_);
   } else {
-    std::vector<float> sums(static_cast<size_t>(n));
-    const Encoded passing =
-        sum_codes(parts, p.wire.format, n, how, wire_scaled ? wire : 1.0f, {sums.data()}, {}, alone_);
-    if (adds_) {
-      std::vector<float> earlier(static_cast<size_t>(n));
-      out.scale = result_scales_[s.parameter];
-      decode(out, n, earlier.data(), alone_);
-      for (size_t i = 0; i < sums.size(); ++i) sums[i] = earlier[i] + sums[i];
+    // By pieces, twice where the scale is not known before: that takes no memory which grows with the tensor.
+    const Stored earlier{out.data, out.format, result_scales_[s.parameter]};
+    const auto larger = [](float a, float b) { return std::isnan(a) || a > b ? a : b; };
+    const auto for_pieces = [&](auto use) {
+      for (int64_t first = 0; first < n; first += kPiece) {
+        const int64_t count = std::min(kPiece, n - first);
+        for (size_t r = 0; r < parts.size(); ++r)
+          piece_of_[r] = static_cast<const std::byte*>(parts[r]) + first * octavo::bytes(p.wire.format);
+        const Encoded passing = sum_codes(piece_of_, p.wire.format, count, how, wire_scaled ? wire : 1.0f,
+                                          {sums_.data()}, {}, alone_);
+        if (adds_) {
+          decode(from(earlier, first), count, earlier_.data(), alone_);
+          for (size_t i = 0; i < static_cast<size_t>(count); ++i) sums_[i] = earlier_[i] + sums_[i];
+        }
+        use(first, count, passing);
+      }
+    };
+    if (scaled) {
+      float largest = 0;
+      for_pieces([&](int64_t, int64_t count, const Encoded&) {
+        largest = larger(octavo::amax(Stored{sums_.data()}, count, alone_), largest);
+      });
+      out.scale = scale_of_sum(p, largest);
     }
-    if (scaled) out.scale = scale_of_sum(p, octavo::amax(Stored{sums.data()}, n, alone_));
-    encoded = encode(sums.data(), n, out, rule, alone_);
-    encoded.saturated += passing.saturated;
+    for_pieces([&](int64_t first, int64_t count, const Encoded& passing) {
+      CodeRule at = rule;
+      at.first += static_cast<uint64_t>(first);
+      const Encoded piece = encode(sums_.data(), count, from(out, first), at, alone_);
+      encoded.amax = larger(piece.amax, encoded.amax);
+      encoded.saturated += passing.saturated + piece.saturated;
+    });
   }
   result_scales_[s.parameter] = out.scale;
   ShardResult& result = results_[shard];
@@ -230,7 +249,7 @@ void DataParallel::spread_gradients(Communicator& comm, const Bucket& bucket, in
   }
 }
 
-double DataParallel::finish_gradients(std::span<const RankRecord> all) {
+double DataParallel::finish_gradients() {
   for (const Ticket& ticket : tickets_) ticket.wait();
   tickets_.clear();
   // Each owner tells what it found.
@@ -260,17 +279,6 @@ double DataParallel::finish_gradients(std::span<const RankRecord> all) {
     Parameter& p = parameters.all()[i];
     if (carries_scale(p.weight_grad.spec.format))
       (zero_ > 1 ? p.summed : p.weight_grad).at.scale = result_scales_[i];
-    // Counted in the sum where gradients are also kept by this rule, or only travel by it.
-    const bool kept = p.weight_grad.spec.scaling.kind == ScalingKind::automatic;
-    if (!kept && p.wire.scaling.kind != ScalingKind::automatic) continue;
-    const RoleSpec& rule = kept ? p.weight_grad.spec : p.wire;
-    double count = static_cast<double>(saturated[i]), of = static_cast<double>(p.size());
-    if (rule.scaling.count == Counting::local) {
-      count = 0;
-      for (const RankRecord& r : all) count += double{r.saturated[i]};
-      of *= ranks_.logical;
-    }
-    model_.scaler().adapt(kept ? p.weight_grad.slot : p.wire_slot, count / of);
     p.grad_saturated = saturated[i];
   }
   return finite ? squares : std::numeric_limits<double>::infinity();

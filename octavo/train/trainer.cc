@@ -369,12 +369,12 @@ StepReport Trainer::step(int64_t index) {
   report.loss = sum.loss / static_cast<double>(sum.tokens);
   report.loss_scale = loss_scaler_.scale(state_.loss_scale, index);
   const double squares =
-      ranks().logical > 1 ? parallel_->finish_gradients(records_) : optimizer_.gradient_squares(*model_);
+      ranks().logical > 1 ? parallel_->finish_gradients() : optimizer_.gradient_squares(*model_);
   report.grad_norm = std::sqrt(squares) / report.loss_scale;
   // A cast that saturates makes a number of an infinity, and no gradient behind it would tell.
   for (const RankRecord& r : records_)
     if (r.nonfinite > 0) report.grad_norm = std::numeric_limits<double>::infinity();
-  if (ranks().logical == 1) adapt_scales();
+  adapt_scales();
   for (TensorRecord& record : records)
     if (record.role == role_path(Role::store_weight_grad))
       if (const Parameter* p = model_->parameters().find(record.tensor + ".weight"))
@@ -409,12 +409,24 @@ StepReport Trainer::step(int64_t index) {
   return report;
 }
 
-/// Automatic scaling of a rank that is alone: what saturates does so in its own codes.
+/// Automatic scaling of gradients as they are kept, or where only what travels is scaled by it, of that. Of
+/// several ranks the recipe says whether saturation counts in their sum or in what each of them made.
 void Trainer::adapt_scales() {
-  for (const Parameter& p : model_->parameters().all())
-    if (p.weight_grad.spec.scaling.kind == ScalingKind::automatic)
-      model_->scaler().adapt(p.weight_grad.slot,
-                             static_cast<double>(p.grad_saturated) / static_cast<double>(p.size()));
+  const std::deque<Parameter>& parameters = model_->parameters().all();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Parameter& p = parameters[i];
+    const bool kept = p.weight_grad.spec.scaling.kind == ScalingKind::automatic,
+               several = ranks().logical > 1;
+    if (!kept && !(several && p.wire.scaling.kind == ScalingKind::automatic)) continue;
+    const RoleSpec& rule = kept ? p.weight_grad.spec : p.wire;
+    double count = static_cast<double>(p.grad_saturated), of = static_cast<double>(p.size());
+    if (several && rule.scaling.count == Counting::local) {
+      count = 0;
+      for (const RankRecord& r : records_) count += double{r.saturated[i]};
+      of *= ranks().logical;
+    }
+    model_->scaler().adapt(kept ? p.weight_grad.slot : p.wire_slot, count / of);
+  }
 }
 
 void Trainer::require_finite(const StepReport& report) const {
