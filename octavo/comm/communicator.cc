@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "octavo/base/checksum.h"
 #include "octavo/base/error.h"
 #include "octavo/base/version.h"
 #include "octavo/comm/faulty_transport.h"
@@ -27,6 +28,7 @@ struct Greeting {
 // What two ranks say of an exchange before it, each from its own side.
 struct Header {
   int64_t number = 0, step = 0, bucket = 0, send = 0, receive = 0;
+  uint64_t checksum = 0;  // of what is sent
   Traffic role{};
   std::array<char, 40> operation{};
 };
@@ -65,7 +67,7 @@ Communicator::Communicator(const TransportFactory& open, const CommOptions& opti
   hosts_.resize(static_cast<size_t>(size_));
   hosts_[static_cast<size_t>(rank_)] = transport_->host();
   watchdog_->introduce(rank_, hosts_);
-  greet(options.check_order);
+  greet(options.check);
 }
 
 Communicator::~Communicator() = default;
@@ -111,10 +113,12 @@ void Communicator::exchange(SendParts out, ReceiveParts in, const Label& given) 
   int64_t sent = 0;
   for (size_t p = 0; p < out.size(); ++p) sent += p == own ? 0 : static_cast<int64_t>(out[p].size());
   progress_.begin(exchanges_++, label, sent);
-  if (check_) compare_headers(out, in, label);
+  std::vector<uint64_t> checksums;
+  if (check_) checksums = compare_headers(out, in, label);
   if (in[own].data() != out[own].data() && !in[own].empty())
     std::memmove(in[own].data(), out[own].data(), in[own].size());
   transfer(out, in);
+  if (check_) compare_checksums(in, checksums, label);
   progress_.end();
   traffic_.add(label, sent);
 }
@@ -131,8 +135,8 @@ void Communicator::transfer(SendParts out, ReceiveParts in) {
 }
 
 // Only between ranks that have something for each other, as in the exchange itself: the others may be
-// somewhere else.
-void Communicator::compare_headers(SendParts out, ReceiveParts in, const Label& label) {
+// somewhere else. Returns the checksums of what is to come.
+std::vector<uint64_t> Communicator::compare_headers(SendParts out, ReceiveParts in, const Label& label) {
   const size_t n = out.size();
   std::vector<Header> mine(n), theirs(n);
   std::vector<std::span<const std::byte>> to(n);
@@ -144,6 +148,7 @@ void Communicator::compare_headers(SendParts out, ReceiveParts in, const Label& 
                label.bucket,
                static_cast<int64_t>(out[p].size()),
                static_cast<int64_t>(in[p].size()),
+               checksum64(out[p].data(), out[p].size()),
                label.role,
                {}};
     store(mine[p].operation, label.operation);
@@ -153,10 +158,12 @@ void Communicator::compare_headers(SendParts out, ReceiveParts in, const Label& 
   progress_.set_checking(true);
   transfer(to, from);
   progress_.set_checking(false);
+  std::vector<uint64_t> checksums(n);
   for (size_t p = 0; p < n; ++p) {
     if (to[p].empty()) continue;
     const Header &a = mine[p], &b = theirs[p];
     theirs[p].operation.back() = 0;
+    checksums[p] = b.checksum;
     if (a.step == b.step && a.bucket == b.bucket && a.send == b.receive && a.receive == b.send &&
         a.role == b.role && a.operation == b.operation)
       continue;
@@ -164,6 +171,19 @@ void Communicator::compare_headers(SendParts out, ReceiveParts in, const Label& 
             fmt::format("{} and {} are not in the same exchange: the first is in {}; the second in {}",
                         watchdog_->self(), describe(static_cast<int>(p)), header_text(a), header_text(b)));
   }
+  return checksums;
+}
+
+void Communicator::compare_checksums(ReceiveParts in, const std::vector<uint64_t>& expected,
+                                     const Label& label) {
+  for (size_t p = 0; p < in.size(); ++p)
+    if (p != static_cast<size_t>(rank_) && !in[p].empty() &&
+        checksum64(in[p].data(), in[p].size()) != expected[p])
+      end_job(static_cast<int>(ExitCode::communication),
+              fmt::format("{}: what came from {} in exchange {}, {}, is not what was sent: its {} bytes have "
+                          "another checksum",
+                          watchdog_->self(), describe(static_cast<int>(p)), progress_.number(),
+                          label_text(label), in[p].size()));
 }
 
 void Communicator::close() {

@@ -23,8 +23,10 @@ struct CommOptions {
   /// Seconds an exchange may go on after that. mpirun kills what is left a second after SIGTERM, so the
   /// message must be out by then; where ranks shall save first, give them longer (docs/distributed.md).
   double stop_grace = 0.5;
-  bool check_order = false;  ///< headers before each exchange; on for all ranks if it is on for one
-  std::string fault{};       ///< faults to inject, faulty_transport.h
+  /// Before each exchange ranks compare where they are, behind it checksums; on for all ranks if it is on for
+  /// one.
+  bool check = false;
+  std::string fault{};  ///< faults to inject, faulty_transport.h
   /// Instead of printing the message and ending the process, for tests. Called once, from any thread; what
   /// waits then throws.
   std::function<void(const std::string& message)> end{};
@@ -68,7 +70,8 @@ class Communicator {
   void transfer(SendParts out, ReceiveParts in);
   void greet(bool check);
   [[noreturn]] void end_job(int code, const std::string& why);
-  void compare_headers(SendParts out, ReceiveParts in, const Label& label);
+  std::vector<uint64_t> compare_headers(SendParts out, ReceiveParts in, const Label& label);
+  void compare_checksums(ReceiveParts in, const std::vector<uint64_t>& expected, const Label& label);
 
   const std::thread::id owner_ = std::this_thread::get_id();
   const CommOptions options_;

@@ -109,7 +109,7 @@ std::unique_ptr<Communicator> make_communicator(CommOptions options) {
     const std::string_view text = check;
     if (text != "0" && text != "1")
       fail_usage("OCTAVO_COMM_CHECK is " + quote_name(text) + ", 0 and 1 are possible");
-    options.check_order = options.check_order || text == "1";
+    options.check = options.check || text == "1";
   }
   if (const char* fault = environment("OCTAVO_FAULT"); fault && options.fault.empty()) options.fault = fault;
   const std::string library = plugin_path(engine);

@@ -26,7 +26,7 @@ std::string plugin_path(Engine engine);
 /// started.
 std::string plugin_state(Engine engine);
 
-/// The communicator of this process. `options.check_order` and `options.fault` are also taken from
+/// The communicator of this process. `options.check` and `options.fault` are also taken from
 /// OCTAVO_COMM_CHECK=1 and OCTAVO_FAULT. Throws unsupported when the engine's plugin is not there.
 std::unique_ptr<Communicator> make_communicator(CommOptions options = {});
 /// One rank, whatever the environment says.

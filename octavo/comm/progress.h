@@ -69,7 +69,7 @@ class Progress {
   void sent(int peer) { clear(peer, kSend); }
   /// Only the thread that communicates may ask.
   int64_t number() const { return now_.number; }
-  /// The headers of the order check travel, not data.
+  /// The headers of the check travel, not data.
   void set_checking(bool checking) { checking_ = checking; }
   bool checking() const { return checking_; }
 

@@ -127,7 +127,7 @@ ThreadGroup::ThreadGroup(int ranks) : state_(std::make_shared<State>(ranks)) {}
 ThreadGroup::~ThreadGroup() = default;
 
 std::unique_ptr<Communicator> ThreadGroup::open(int rank, CommOptions options) const {
-  options.check_order = true;
+  options.check = true;
   if (!options.end) options.end = [](const std::string&) {};
   return std::make_unique<Communicator>(
       [&](Progress&) { return std::make_unique<ThreadTransport>(state_, rank); }, options);

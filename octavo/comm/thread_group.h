@@ -14,7 +14,7 @@ class ThreadGroup {
   ~ThreadGroup();
 
   /// Called once for each rank, on the thread that will communicate; waits for the other ranks to do the
-  /// same. Without `options.end` a failure throws instead of ending the process. The order check is always
+  /// same. Without `options.end` a failure throws instead of ending the process. The check is always
   /// on.
   std::unique_ptr<Communicator> open(int rank, CommOptions options = {}) const;
 

@@ -9,7 +9,7 @@
 
 namespace octavo {
 
-/// Bytes that one rank sent to other ranks. What it keeps for itself and the headers of the order check do
+/// Bytes that one rank sent to other ranks. What it keeps for itself and the headers of the check do
 /// not count. Belongs to the thread that communicates.
 class TrafficCounters {
  public:

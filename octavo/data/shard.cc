@@ -11,7 +11,7 @@
 #include "octavo/base/file.h"
 #include "octavo/base/load_as.h"
 #include "octavo/base/suggest.h"
-#include "octavo/data/checksum.h"
+#include "octavo/base/checksum.h"
 
 namespace octavo {
 namespace {

@@ -8,7 +8,7 @@
 #include <stdexcept>
 
 #include "octavo/base/error.h"
-#include "octavo/data/checksum.h"
+#include "octavo/base/checksum.h"
 
 namespace octavo {
 namespace {

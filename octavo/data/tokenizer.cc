@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "octavo/base/error.h"
-#include "octavo/data/checksum.h"
+#include "octavo/base/checksum.h"
 #include "octavo/data/tokenizer_readers.h"
 
 namespace octavo {

@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "octavo/base/error.h"
-#include "octavo/data/checksum.h"
+#include "octavo/base/checksum.h"
 #include "octavo/data/dataset.h"
 #include "octavo/data/tokenizer.h"
 #include "octavo/kernels/loss.h"

@@ -153,6 +153,14 @@ TEST_P(Mpi, ARankThatLeavesWithoutAWordEndsTheJob) {
   EXPECT_TRUE(contains(outcome, "comm_program: an error of its own")) << outcome.text;
 }
 
+TEST_P(Mpi, AFlippedBitEndsTheJobWhereItIsLookedFor) {
+  const Outcome outcome =
+      run(4, "loop --deadline 30", "OCTAVO_COMM_CHECK=1 OCTAVO_FAULT='rank=2,at=9,kind=flip'");
+  EXPECT_EQ(outcome.code, 5) << outcome.text;
+  EXPECT_TRUE(contains(outcome, "octavo: rank 2 of 4 (host ")) << outcome.text;
+  EXPECT_TRUE(contains(outcome, "is not what was sent")) << outcome.text;
+}
+
 TEST_P(Mpi, DifferentOrdersAreNamed) {
   const Outcome outcome = run(2, "disagree --deadline 30", "OCTAVO_COMM_CHECK=1");
   EXPECT_EQ(outcome.code, 5) << outcome.text;

@@ -242,19 +242,30 @@ TEST(FaultDeathTest, ExitAndKill) {
   EXPECT_EXIT(run("rank=1,at=1,kind=kill"), testing::KilledBySignal(SIGKILL), "");
 }
 
-TEST(Fault, FlipsOneBitOfWhatIsReceived) {
+TEST(Fault, AFlippedBitHasAnotherChecksum) {
   CommOptions options;
   options.fault = "rank=1,at=2,kind=flip";
-  ThreadGroup::run(
-      2,
-      [](Communicator& comm) {
-        for (int i = 1; i <= 3; ++i) {
-          const std::vector<uint32_t> all = all_gather_value(comm, uint32_t{8}, {});
-          EXPECT_EQ(all[0], comm.rank() == 1 && i == 2 ? 8u + (1u << 16) : 8u) << i;
-          EXPECT_EQ(all[1], 8u) << i;
-        }
+  int done = 0;
+  const std::string error = error_of(
+      [&] {
+        ThreadGroup::run(
+            2,
+            [&](Communicator& comm) {
+              for (int i = 1; i <= 3; ++i) {
+                const std::vector<uint32_t> all =
+                    all_gather_value(comm, uint32_t{8}, {.role = Traffic::scale, .step = i});
+                EXPECT_EQ(all, std::vector<uint32_t>({8, 8}));
+                if (comm.rank() == 1) done = i;
+              }
+            },
+            options);
       },
-      options);
+      ExitCode::communication);
+  EXPECT_EQ(done, 1);
+  EXPECT_TRUE(contains(error, "rank 1 of 2")) << error;
+  EXPECT_TRUE(contains(error, "what came from rank 0")) << error;
+  EXPECT_TRUE(contains(error, "step 2")) << error;
+  EXPECT_TRUE(contains(error, "is not what was sent: its 4 bytes have another checksum")) << error;
 }
 
 TEST(Fault, SpecificationsWithErrors) {

@@ -4,7 +4,7 @@
 
 #include "data_testing.h"
 #include "octavo/base/file.h"
-#include "octavo/data/checksum.h"
+#include "octavo/base/checksum.h"
 #include "octavo/data/token_source.h"
 
 namespace octavo {

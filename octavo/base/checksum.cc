@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "octavo/data/checksum.h"
+#include "octavo/base/checksum.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
