@@ -63,7 +63,7 @@ def draw_states(out, lab):
     distances = [[100 * (t["val_loss"] / base[t["seed"]] - 1) for t in row["trials"]] for row in rows]
     flat = [d for found in distances for d in found]
     low, high = math.floor(min(flat)), math.ceil(max(flat))
-    svg = Svg(1000, 40 + 28 * len(rows) + 330, "what the variables of the optimizer tolerate")
+    svg = Svg(1000, 40 + 28 * len(rows) + 320, "what the variables of the optimizer tolerate")
     svg.text(20, 20, f"validation loss against {rows[0]['label']}, %: a dot a seed, a bar their mean", weight="bold")
     panel = Panel(svg, (330, 34, 620, 28 * len(rows)), (low, high), (0, len(rows)))
     for tick in range(low, high + 1):
@@ -83,8 +83,8 @@ def draw_states(out, lab):
     top = 34 + 28 * len(rows) + 64
     updates = [series(lab, row, "store.master", "update_amax", max) for row in watched]
     lost = [series(lab, row, "store.moment2", "underflow", max) for row in watched]
-    last = max(max(u) for u in updates if u)
-    plots = [("largest change of a weight in a step", updates, (-3.5, 0.5), range(-3, 1)),
+    last = max(t["steps"] for row in rows for t in row["trials"])
+    plots = [("largest change of a weight in a step", updates, (-4, 0), range(-4, 1)),
              ("second moments that become zero, worst tensor", lost, (-5, 0), range(-5, 1))]
     for n, (title, curves, y_range, ticks) in enumerate(plots):
         plot = Panel(svg, (60 + 350 * n, top, 280, 210), (0, last), y_range)

@@ -161,18 +161,21 @@ class Console : public TrainObserver {
   double seconds_ = 0;
 };
 
-RunConfig resolve(const Options& o) {
-  RunConfig config;
-  if (!o.resume.empty()) {
-    const std::string path = o.resume + "/config.toml";
-    if (!std::filesystem::exists(path))
-      fail_data(fmt::format("cannot resume '{}': there is no config.toml in it", o.resume));
-    apply_toml(config, read_file(path), path);
-    config.out = o.resume;
-  } else if (!o.preset.empty()) {
-    config = load_preset(o.preset);
-  }
-  for (const std::string& path : o.configs) apply_toml(config, read_file(path), path);
+/// The run's recipe is in its directory, its ranks in its checkpoints: other words for them would change
+/// nothing, or what a step is.
+void keep_what_began(const RunConfig& began, const RunConfig& config) {
+  const auto refuse = [](const char* key) {
+    fail_usage(
+        fmt::format("a resumed run keeps its '{}'; leave that away, or start a new run with --init", key));
+  };
+  if (config.recipe != began.recipe) refuse("recipe");
+  if (config.recipe_set != began.recipe_set) refuse("recipe_set");
+  if (config.init != began.init) refuse("init");
+  if (config.parallel.logical_ranks != began.parallel.logical_ranks) refuse("parallel.logical_ranks");
+}
+
+/// --set and the named flags.
+void apply_words(RunConfig& config, const Options& o) {
   for (const std::string& setting : o.settings) apply_setting(config, setting);
   for (size_t i = 0; i < std::size(kFlags); ++i) {
     if (o.flags[i].empty()) continue;
@@ -187,8 +190,25 @@ RunConfig resolve(const Options& o) {
     }
     apply_setting(config, key + "=" + value, kFlags[i].name);
   }
+}
+
+RunConfig resolve(const Options& o) {
+  RunConfig config;
+  if (!o.resume.empty()) {
+    const std::string path = o.resume + "/config.toml";
+    if (!std::filesystem::exists(path))
+      fail_data(fmt::format("cannot resume '{}': there is no config.toml in it", o.resume));
+    apply_toml(config, read_file(path), path);
+    config.out = o.resume;
+  } else if (!o.preset.empty()) {
+    config = load_preset(o.preset);
+  }
+  const RunConfig began = config;
+  for (const std::string& path : o.configs) apply_toml(config, read_file(path), path);
+  apply_words(config, o);
   if (o.tensorboard) config.log.tensorboard = true;
   if (o.profile) config.log.profile = true;
+  if (!o.resume.empty()) keep_what_began(began, config);
   if (!o.out.empty()) config.out = o.out;
   if (config.out.empty()) config.out = default_run_name(config);
   return config;
@@ -242,9 +262,12 @@ void settle_ranks(RunConfig& config, int processes) {
 void run_together(const Options& o) {
   CommOptions options;
   options.stop = &terminated();
-  options.deadline = RunConfig().parallel.deadline;
+  RunConfig here;
   if (o.resume.empty() || std::filesystem::exists(o.resume + "/config.toml"))
-    options.deadline = resolve(o).parallel.deadline;
+    here = resolve(o);
+  else
+    apply_words(here, o);  // the run is with the first process
+  options.deadline = here.parallel.deadline;
   CommThread comm([&] { return make_communicator(options); });
   if (comm.rank() > 0) quiet() = true;
   try {
@@ -282,12 +305,6 @@ void run(const Options& o) {
         "RUN");
   if (!o.resume.empty() && !o.preset.empty())
     fail_usage("--resume takes the model from the run; leave --preset away");
-  for (size_t i = 0; i < std::size(kFlags); ++i)
-    if (!o.resume.empty() && !o.flags[i].empty() &&
-        (std::string(kFlags[i].key) == "recipe" || std::string(kFlags[i].key) == "init"))
-      fail_usage(
-          fmt::format("a resumed run keeps what it began with; leave {} away, or start a new run with --init",
-                      kFlags[i].name));
   if (!o.resume.empty() && !o.out.empty())
     fail_usage("--resume continues in the run's own directory; leave --out away");
   if (o.dry_run) {

@@ -12,7 +12,6 @@ enum class Traffic : uint8_t {
   control,      ///< decisions, figures of a step
   state         ///< checkpoints, initial weights
 };
-inline constexpr int kTraffics = 5;
 
 /// As in messages: "weight gradients".
 inline const char* traffic_name(Traffic role) {

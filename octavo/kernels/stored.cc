@@ -42,6 +42,12 @@ Encoded recode(const Stored& x, int64_t n, const Stored& out, const CodeRule& ru
   return seen.value();
 }
 
+int64_t count_largest(const void* elements, Format format, int64_t n) {
+  if (is_fp32_or_bf16(format)) return 0;
+  const CodeGrid grid = code_grid(format, Overflow::saturate);
+  return row_kernels().count_codes(elements, grid.bits, grid.max_code, n);
+}
+
 float amax(const Stored& x, int64_t n, ThreadPool& pool) {
   const RowKernels& kernels = row_kernels();
   SharedAmax largest;

@@ -46,6 +46,9 @@ Encoded encode(const float* x, int64_t n, const Stored& out, const CodeRule& rul
 /// encode() of the values of x: to another scale or format, or both. In place when elements are equally wide.
 Encoded recode(const Stored& x, int64_t n, const Stored& out, const CodeRule& rule, ThreadPool& pool);
 
+/// Elements that are the largest finite number of the format or its negative; 0 for fp32 and bf16.
+int64_t count_largest(const void* elements, Format format, int64_t n);
+
 /// max |value|; NaN if there is one.
 float amax(const Stored& x, int64_t n, ThreadPool& pool);
 

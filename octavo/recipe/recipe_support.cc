@@ -39,9 +39,8 @@ void check_operand(Role role, const RoleSpec& spec, Reasons& reasons) {
       break;
   }
   if (spec.scaling.amax_group != AmaxGroup::rank)
-    reasons.push_back(
-        fmt::format("{}: an amax shared over {} needs several ranks, which are not implemented yet", path,
-                    word(spec.scaling.amax_group)));
+    reasons.push_back(fmt::format("{}: an amax shared over {} is not implemented yet", path,
+                                  word(spec.scaling.amax_group)));
 }
 
 /// A role that has one format so far.

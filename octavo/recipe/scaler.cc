@@ -30,6 +30,10 @@ std::optional<float> scale_from_amax(const RoleSpec& spec, float amax) {
   return static_cast<float>(std::clamp(scale, 0x1p-126, 0x1p126));
 }
 
+float fixed_scale(const RoleSpec& spec) {
+  return spec.scaling.kind == ScalingKind::constant ? scale_from_bias(spec.scaling.exponent) : 1.0f;
+}
+
 Scaler::Slot Scaler::add(const std::string& name, const RoleSpec& spec) {
   if (const auto found = by_name_.find(name); found != by_name_.end()) {
     if (!(slots_[static_cast<size_t>(found->second)].spec == spec))
@@ -74,9 +78,6 @@ float Scaler::scale_for(Slot slot, float amax) {
   Memory& m = memory(slot);
   std::optional<float> scale;
   switch (e.spec.scaling.kind) {
-    case ScalingKind::constant:
-      scale = scale_from_bias(e.spec.scaling.exponent);
-      break;
     case ScalingKind::current:
     case ScalingKind::automatic:
       e.last_amax = amax;
@@ -87,10 +88,11 @@ float Scaler::scale_for(Slot slot, float amax) {
       // A non-finite amax of a first use is counted by the observe() that follows.
       scale = scale_from_amax(e.spec, m.filled > 0 ? delayed_amax(slot) : amax);
       break;
+    case ScalingKind::constant:
     case ScalingKind::none:
     case ScalingKind::static_:
     case ScalingKind::mse:
-      scale = 1.0f;
+      scale = fixed_scale(e.spec);
       break;
   }
   if (scale) m.last_scale = *scale;

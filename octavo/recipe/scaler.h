@@ -22,6 +22,9 @@ namespace octavo {
 /// where the scale and its inverse are normal FP32 numbers. Nothing for an amax that is zero or not finite.
 std::optional<float> scale_from_amax(const RoleSpec& spec, float amax);
 
+/// The scale of rules that look at no data: 2^-exponent by constant scaling, else 1.
+float fixed_scale(const RoleSpec& spec);
+
 /// A piece of a checkpoint.
 struct NamedState {
   std::string name;

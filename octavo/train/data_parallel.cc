@@ -17,8 +17,8 @@ Ranks make_ranks(int64_t logical, int processes, int process) {
   if (logical == 0) logical = processes;
   if (logical % processes != 0)
     fail_usage(
-        fmt::format("parallel.logical_ranks is {}, which cannot be divided among {} processes; a multiple of "
-                    "{} can",
+        fmt::format("parallel.logical_ranks is {}, which cannot be divided among {} processes; start as many "
+                    "processes as divide it, or a new run with a multiple of {} ranks",
                     logical, processes, processes));
   return {static_cast<int>(logical), processes, process};
 }
@@ -91,30 +91,30 @@ void DataParallel::plan() {
   if (ranks_.logical == 1) return;
   send_bytes_ = receive_bytes_ = 0;
   for (const Bucket& bucket : buckets_) {
-    size_t send = 0, receive = 0, result = 0, weights = 0, own_weights = 0;
+    size_t send = 0, receive = 0;
+    size_t own = 0, others = 0;  // of what goes round afterwards: sums, or with ZeRO weights
     for (const size_t i : bucket.shards) {
       const Shard& s = shards_[i];
       const size_t wire = static_cast<size_t>(s.part.count * octavo::bytes(parameter(s).wire.format));
       send += static_cast<size_t>(ranks_.local()) * wire;
       if (mine(s)) receive += static_cast<size_t>(ranks_.logical - ranks_.local()) * wire;
-      result += static_cast<size_t>(s.part.count * octavo::bytes(parameter(s).weight_grad.spec.format)) + 4;
-      if (zero_ == 0) continue;
-      size_t payload_bytes = 0;
-      for (const auto& piece : payload(s, mine(s))) payload_bytes += piece.size();
-      weights += payload_bytes;
-      if (mine(s)) own_weights += payload_bytes;
+      size_t& round = mine(s) ? own : others;
+      if (zero_ == 0)
+        round += static_cast<size_t>(s.part.count * octavo::bytes(parameter(s).weight_grad.spec.format)) +
+                 (chooses_scale(parameter(s)) ? sizeof(float) : 0);
+      else if (!on_demand(s))
+        for (const auto& piece : payload(s, mine(s))) round += piece.size();
     }
-    if (zero_ == 0) send = std::max(send, result), receive = std::max(receive, result);
-    if (zero_ > 0) send = std::max(send, own_weights), receive = std::max(receive, weights);
-    send_bytes_ = std::max(send_bytes_, send);
-    receive_bytes_ = std::max(receive_bytes_, receive);
+    send_bytes_ = std::max({send_bytes_, send, own});
+    receive_bytes_ = std::max({receive_bytes_, receive, others});
   }
   for (int block = 0; layout_.sharded_weights && block < model_.config().layers; ++block) {
-    size_t all = 0;
+    size_t own = 0, others = 0;
     for (const size_t i : shards_of_block(block))
-      for (const auto& piece : payload(shards_[i], mine(shards_[i]))) all += piece.size();
-    send_bytes_ = std::max(send_bytes_, all);
-    receive_bytes_ = std::max(receive_bytes_, all);
+      for (const auto& piece : payload(shards_[i], mine(shards_[i])))
+        (mine(shards_[i]) ? own : others) += piece.size();
+    send_bytes_ = std::max(send_bytes_, own);
+    receive_bytes_ = std::max(receive_bytes_, others);
   }
 }
 
@@ -137,6 +137,7 @@ void DataParallel::begin_step(int64_t step) {
   tickets_.clear();
   results_.assign(shards_.size(), {});
   resident_ = {-1, -1};
+  micro_ = 0;
 }
 
 void DataParallel::begin_micro_batch(int64_t micro) {
@@ -144,7 +145,7 @@ void DataParallel::begin_micro_batch(int64_t micro) {
   for (const Ticket& ticket : tickets_) ticket.wait();
   tickets_.clear();
   posted_ = 0;
-  adds_ = micro > 0;
+  micro_ = micro;
 }
 
 void DataParallel::gradients_complete(size_t first_parameter) {
@@ -202,8 +203,23 @@ std::vector<RankRecord> DataParallel::join(std::span<const RankRecord> own,
     for (size_t i = 0; i < journal; ++i) joined[i].amax = std::max(joined[i].amax, r.journal[i].amax);
   scaler.restore(before);
   scaler.replay(joined);
-  for (size_t i = 0; i < slots; ++i) scaler.note_scale(static_cast<Scaler::Slot>(i), records[0].scales[i]);
+  // Scales of what only its owner has, or makes, are the owner's to know.
+  std::vector<bool> of_owner(slots);
+  for (const Parameter& p : model_.parameters().all())
+    for (const Scaler::Slot slot : slots_of_owner(p)) of_owner[static_cast<size_t>(slot)] = true;
+  for (size_t i = 0; i < slots; ++i)
+    if (!of_owner[i]) scaler.note_scale(static_cast<Scaler::Slot>(i), records[0].scales[i]);
   return records;
+}
+
+/// Of masters, moments and compute copies.
+std::vector<Scaler::Slot> DataParallel::slots_of_owner(const Parameter& p) const {
+  std::vector<Scaler::Slot> slots;
+  for (const StateTensor* t : {&p.master, &p.moment1, &p.moment2})
+    if (t->slot >= 0) slots.push_back(t->slot);
+  for (const Weight* weight : model_.weights_of(p))
+    for (const Scaler::Slot slot : weight->scale_slots()) slots.push_back(slot);
+  return slots;
 }
 
 StepTraffic DataParallel::planned_traffic(int64_t micro_batches) const {
@@ -233,8 +249,7 @@ StepTraffic DataParallel::planned_traffic(int64_t micro_batches) const {
     if (!mine(s)) continue;
     if (zero_ == 0) {
       t.weight_grad += others * count * bytes(p.weight_grad.spec.format);
-      if (carries_scale(p.weight_grad.spec.format) && !carries_scale(p.wire.format))
-        t.weight_grad += others * int64_t{sizeof(float)};
+      if (chooses_scale(p)) t.weight_grad += others * int64_t{sizeof(float)};
       continue;
     }
     const int64_t times = on_demand(s) ? fetches[static_cast<size_t>(p.group - 1)] : 1;

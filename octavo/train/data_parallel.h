@@ -59,7 +59,6 @@ class DataParallel final : public StateAccess {
 
   const Ranks& ranks() const { return ranks_; }
   int zero() const { return zero_; }
-  const std::vector<Shard>& shards() const { return shards_; }
   const ParameterSet::Layout& layout() const { return layout_; }
   /// Bytes for gradients and weights that travel.
   size_t buffer_bytes() const { return send_bytes_ + receive_bytes_; }
@@ -80,6 +79,9 @@ class DataParallel final : public StateAccess {
   /// Waits for the sums, which become the gradients of what this process updates. Sum of the squares of all
   /// of them, infinite where one was not finite. Parameter::grad_saturated is then that of the sums.
   double finish_gradients();
+  /// Then: codes of a parameter, of all ranks as they were sent, that were the largest number. Only counted
+  /// where what travels is scaled automatically and what is kept by another rule.
+  int64_t sent_saturated(size_t parameter) const { return sent_saturated_[parameter]; }
   /// After an update, or the reading of weights: all ranks get what they compute with.
   void share_weights(int64_t step);
   /// The same after initialization or a resume: compute copies as they were made last, to the same bits.
@@ -102,7 +104,7 @@ class DataParallel final : public StateAccess {
   };
   struct ShardResult {
     double squares = 0;
-    int64_t saturated = 0, nonfinite = 0;
+    int64_t saturated = 0, sent_saturated = 0, nonfinite = 0;
   };
 
   std::vector<Bucket> make_buckets(int64_t most_bytes) const;
@@ -112,6 +114,10 @@ class DataParallel final : public StateAccess {
   int process_of(const Shard& s) const { return ranks_.process_of(s.owner); }
   bool mine(const Shard& s) const { return process_of(s) == ranks_.process; }
   bool shares_scale(const Parameter& p) const;
+  /// Whether a sum needs a scale of its own, as what is kept is not what travelled.
+  bool chooses_scale(const Parameter& p) const;
+  uint64_t draw(size_t parameter, Scaler::Slot slot) const;
+  std::vector<Scaler::Slot> slots_of_owner(const Parameter& p) const;
   float local_scale(const Parameter& p, const Stored& gradient) const;
   void agree_on_scales(Communicator& comm, const Bucket& bucket, int64_t index);
   void reduce(Communicator& comm, const Bucket& bucket, int64_t index);
@@ -145,7 +151,8 @@ class DataParallel final : public StateAccess {
   std::vector<ShardResult> results_;
   std::vector<Ticket> tickets_;
   size_t posted_ = 0;
-  bool adds_ = false;  ///< to the sums of earlier micro-batches
+  std::vector<int64_t> sent_saturated_;
+  int64_t micro_ = 0;  ///< ZeRO-2 and 3: from the second one on sums are added to those of earlier ones
   std::array<int, 2> resident_{-1,
                                -1};  ///< ZeRO-3: the block whose weights are in each region, or come there
   std::array<Ticket, 2> fetched_;

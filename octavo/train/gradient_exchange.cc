@@ -35,6 +35,17 @@ bool DataParallel::shares_scale(const Parameter& p) const {
   return carries_scale(p.wire.format) && from_data(p.wire);
 }
 
+bool DataParallel::chooses_scale(const Parameter& p) const {
+  return carries_scale(p.weight_grad.spec.format) && p.wire.format != p.weight_grad.spec.format;
+}
+
+/// The seed of what a gradient draws on its way: for each tensor and micro-batch another one.
+uint64_t DataParallel::draw(size_t parameter, Scaler::Slot slot) const {
+  const size_t number =
+      slot >= 0 ? static_cast<size_t>(slot) : static_cast<size_t>(model_.scaler().size()) + parameter;
+  return model_.pass().seed ^ (static_cast<uint64_t>(micro_) << 20) ^ static_cast<uint64_t>(number);
+}
+
 /// The scale a rank's gradient asks for on the wire.
 float DataParallel::local_scale(const Parameter& p, const Stored& gradient) const {
   if (p.wire == p.weight_grad.spec) return gradient.scale;
@@ -54,9 +65,7 @@ void DataParallel::agree_on_scales(Communicator& comm, const Bucket& bucket, int
     wire_scales_[number] = 1;
     if (!carries_scale(p.wire.format)) continue;
     if (!from_data(p.wire)) {
-      wire_scales_[number] = p.wire.scaling.kind == ScalingKind::constant
-                                 ? std::exp2(-static_cast<float>(p.wire.scaling.exponent))
-                                 : 1.0f;
+      wire_scales_[number] = fixed_scale(p.wire);
       continue;
     }
     if (shared.empty() || shared.back() != number) shared.push_back(number);
@@ -94,10 +103,10 @@ void DataParallel::reduce(Communicator& comm, const Bucket& bucket, int64_t inde
         const Stored gradient = model_.parameters().replica(s.parameter, r);
         const Stored wire{send.take(static_cast<size_t>(s.part.count * octavo::bytes(p.wire.format))),
                           p.wire.format, wire_scales_[s.parameter]};
-        const CodeRule rule{p.wire.rounding, p.wire.overflow,
-                            model_.pass().seed ^ (static_cast<uint64_t>(ranks_.first() + r + 1) << 44) ^
-                                static_cast<uint64_t>(p.wire_slot),
-                            static_cast<uint64_t>(s.part.first)};
+        const CodeRule rule{
+            p.wire.rounding, p.wire.overflow,
+            draw(s.parameter, p.wire_slot) ^ (static_cast<uint64_t>(ranks_.first() + r + 1) << 44),
+            static_cast<uint64_t>(s.part.first)};
         if (gradient.format == wire.format && (gradient.scale == wire.scale || !carries_scale(wire.format)))
           std::memcpy(wire.data, from(gradient, s.part.first).data,
                       static_cast<size_t>(s.part.count * octavo::bytes(wire.format)));
@@ -149,15 +158,15 @@ void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
                          : from(model_.parameters().replica(s.parameter, 0), s.part.first);
   const float wire = wire_scales_[s.parameter];
   const CodeRule rule{kept.rounding, kept.overflow,
-                      model_.pass().seed ^ 0x5851F42D4C957F2Dull ^ static_cast<uint64_t>(p.weight_grad.slot),
+                      draw(s.parameter, p.weight_grad.slot) ^ 0x5851F42D4C957F2Dull,
                       static_cast<uint64_t>(s.part.first)};
   const CodeSum how = code_sum(model_.recipe().reduce.sum);
   const bool scaled = carries_scale(out.format), wire_scaled = carries_scale(p.wire.format);
   Encoded encoded;
-  if (!adds_ && scaled && wire_scaled) {
+  if (micro_ == 0 && scaled && !chooses_scale(p)) {
     encoded = sum_codes(parts, p.wire.format, n, how, 1.0f, {out.data, out.format, 1}, rule, alone_);
     out.scale = wire;
-  } else if (!adds_ && !scaled) {
+  } else if (micro_ == 0 && !scaled) {
     encoded = sum_codes(parts, p.wire.format, n, how, wire, out, rule, alone_);
   } else {
     // By pieces, twice where the scale is not known before: that takes no memory which grows with the tensor.
@@ -170,7 +179,7 @@ void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
           piece_of_[r] = static_cast<const std::byte*>(parts[r]) + first * octavo::bytes(p.wire.format);
         const Encoded passing = sum_codes(piece_of_, p.wire.format, count, how, wire_scaled ? wire : 1.0f,
                                           {sums_.data()}, {}, alone_);
-        if (adds_) {
+        if (micro_ > 0) {
           decode(from(earlier, first), count, earlier_.data(), alone_);
           for (size_t i = 0; i < static_cast<size_t>(count); ++i) sums_[i] = earlier_[i] + sums_[i];
         }
@@ -194,7 +203,12 @@ void DataParallel::sum_shard(size_t shard, std::span<const void* const> parts) {
   }
   result_scales_[s.parameter] = out.scale;
   ShardResult& result = results_[shard];
-  result.saturated = encoded.saturated;
+  // The worst micro-batch: sums of the later ones have scales of their own.
+  result.saturated = std::max(result.saturated, encoded.saturated);
+  int64_t sent = 0;
+  if (p.wire.scaling.kind == ScalingKind::automatic && p.wire_slot != p.weight_grad.slot)
+    for (const void* part : parts) sent += count_largest(part, p.wire.format, n);
+  result.sent_saturated = std::max(result.sent_saturated, sent);
   result.nonfinite += !std::isfinite(encoded.amax) || !std::isfinite(wire);
   result.squares = octavo::sum_squares(out, n, alone_);
 }
@@ -203,8 +217,7 @@ float DataParallel::scale_of_sum(const Parameter& p, float largest) const {
   const RoleSpec& kept = p.weight_grad.spec;
   if (from_data(kept))
     return scale_from_amax(kept, largest / model_.scaler().mu(p.weight_grad.slot)).value_or(1);
-  return kept.scaling.kind == ScalingKind::constant ? std::exp2(-static_cast<float>(kept.scaling.exponent))
-                                                    : 1.0f;
+  return fixed_scale(kept);
 }
 
 /// Without ZeRO everyone makes the update, of everyone's sums.
@@ -217,10 +230,7 @@ void DataParallel::spread_gradients(Communicator& comm, const Bucket& bucket, in
     return std::span(static_cast<std::byte*>(at.data), static_cast<size_t>(s.part.count * bytes(at.format)));
   };
   // The scale is known to all, unless it was chosen for the sum.
-  const auto chosen = [&](const Shard& s) {
-    const Parameter& p = parameter(s);
-    return carries_scale(p.weight_grad.spec.format) && !carries_scale(p.wire.format);
-  };
+  const auto chosen = [&](const Shard& s) { return chooses_scale(parameter(s)); };
   std::vector<size_t> size_of(processes);
   for (const size_t i : bucket.shards) {
     const Shard& s = shards_[i];
@@ -266,12 +276,14 @@ double DataParallel::finish_gradients() {
   double squares = 0;
   bool finite = true;
   std::vector<int64_t> saturated(model_.parameters().all().size());
+  sent_saturated_.assign(saturated.size(), 0);
   for (const Shard& s : shards_) {
     const size_t process = static_cast<size_t>(process_of(s));
     const ShardResult& r = told[process][next[process]++];
     squares += r.squares;
     finite &= r.nonfinite == 0;
     saturated[s.parameter] += r.saturated;
+    sent_saturated_[s.parameter] += r.sent_saturated;
   }
   ParameterSet& parameters = model_.parameters();
   parameters.use_replica(0);

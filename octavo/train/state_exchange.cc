@@ -22,11 +22,7 @@ void DataParallel::collect_scales() {
   for (const Shard& s : shards_) {
     const Parameter& p = parameter(s);
     if (s.part.count != p.size()) continue;  // slices have no scales
-    std::vector<Scaler::Slot> slots;
-    for (const StateTensor* t : {&p.master, &p.moment1, &p.moment2})
-      if (t->slot >= 0) slots.push_back(t->slot);
-    for (const Weight* weight : model_.weights_of(p))
-      for (const Scaler::Slot slot : weight->scale_slots()) slots.push_back(slot);
+    const std::vector<Scaler::Slot> slots = slots_of_owner(p);
     comm_.run([&](Communicator& comm) {
       for (const Scaler::Slot slot : slots) {
         Scaler::Memory& m = memories[static_cast<size_t>(slot)];

@@ -314,6 +314,13 @@ LossSum Trainer::backward_passes(int64_t index) {
     const std::vector<Scaler::Observation> seen = scaler.take_journal();
     record.journal.insert(record.journal.end(), seen.begin(), seen.end());
     memories[r] = scaler.snapshot();
+    // A gradient that is kept over micro-batches tells of all of them with the last.
+    record.saturated.resize(model_->parameters().all().size());
+    for (size_t i = 0; const Parameter& p : model_->parameters().all()) {
+      float& most = record.saturated[i++];
+      const float now = static_cast<float>(p.grad_saturated);
+      most = parallel_->zero() > 1 ? std::max(most, now) : now;
+    }
   };
   parallel_->begin_step(index + 1);
   scaler.take_journal();  // what evaluations and updates saw is no replica's alone
@@ -331,8 +338,6 @@ LossSum Trainer::backward_passes(int64_t index) {
     own[r].stop = stop_ && *stop_;
     if (!several) break;
     for (const Scaler::Memory& m : memories[r]) own[r].scales.push_back(m.last_scale);
-    for (const Parameter& p : model_->parameters().all())
-      own[r].saturated.push_back(static_cast<float>(p.grad_saturated));
   }
   records_ = several ? parallel_->join(own, before) : std::move(own);
   LossSum total;
@@ -409,23 +414,28 @@ StepReport Trainer::step(int64_t index) {
   return report;
 }
 
-/// Automatic scaling of gradients as they are kept, or where only what travels is scaled by it, of that. Of
-/// several ranks the recipe says whether saturation counts in their sum or in what each of them made.
+/// Automatic scaling of gradients: of those that are kept, and where another rule is for what travels, of
+/// that. Of several ranks the recipe says whether saturation counts in the sum that is kept or in what each
+/// rank made.
 void Trainer::adapt_scales() {
   const std::deque<Parameter>& parameters = model_->parameters().all();
+  const double logical = ranks().logical;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Parameter& p = parameters[i];
-    const bool kept = p.weight_grad.spec.scaling.kind == ScalingKind::automatic,
-               several = ranks().logical > 1;
-    if (!kept && !(several && p.wire.scaling.kind == ScalingKind::automatic)) continue;
-    const RoleSpec& rule = kept ? p.weight_grad.spec : p.wire;
-    double count = static_cast<double>(p.grad_saturated), of = static_cast<double>(p.size());
-    if (several && rule.scaling.count == Counting::local) {
-      count = 0;
-      for (const RankRecord& r : records_) count += double{r.saturated[i]};
-      of *= ranks().logical;
+    const double size = static_cast<double>(p.size());
+    const ScalingSpec& kept = p.weight_grad.spec.scaling;
+    if (kept.kind == ScalingKind::automatic) {
+      double count = static_cast<double>(p.grad_saturated), of = size;
+      if (logical > 1 && kept.count == Counting::local) {
+        count = 0;
+        for (const RankRecord& r : records_) count += double{r.saturated[i]};
+        of *= logical;
+      }
+      model_->scaler().adapt(p.weight_grad.slot, count / of);
     }
-    model_->scaler().adapt(kept ? p.weight_grad.slot : p.wire_slot, count / of);
+    if (logical > 1 && p.wire.scaling.kind == ScalingKind::automatic && p.wire_slot != p.weight_grad.slot)
+      model_->scaler().adapt(p.wire_slot,
+                             static_cast<double>(parallel_->sent_saturated(i)) / (size * logical));
   }
 }
 

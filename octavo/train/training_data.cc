@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "octavo/base/error.h"
 #include "octavo/base/checksum.h"
+#include "octavo/base/error.h"
 #include "octavo/data/dataset.h"
 #include "octavo/data/tokenizer.h"
 #include "octavo/kernels/loss.h"

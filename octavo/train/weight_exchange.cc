@@ -80,6 +80,7 @@ void DataParallel::need_block(int block, int next) {
 }
 
 void DataParallel::share_weights(int64_t step) {
+  resident_ = {-1, -1};  // what is here of other ranks' blocks is from before
   if (zero_ == 0 || ranks_.processes == 1) return model_.refresh_weights();
   step_ = step;
   model_.refresh_divided_weights();
@@ -88,6 +89,7 @@ void DataParallel::share_weights(int64_t step) {
 }
 
 void DataParallel::restore_weights() {
+  resident_ = {-1, -1};
   if (zero_ == 0 || ranks_.processes == 1) return model_.requantize_weights();
   // Owners make theirs from their masters; of the masters that all have, each rank makes its own.
   model_.requantize_weights();

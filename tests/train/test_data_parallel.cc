@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ranks on threads: the same bytes for any number of processes, any bucket size, any ZeRO stage; and what
 // they send.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "cli/run_octavo.h"
 #include "error_of.h"
 #include "octavo/comm/thread_group.h"
+#include "octavo/io/safetensors.h"
 #include "octavo/recipe/recipe_file.h"
 #include "octavo/train/trainer.h"
 
@@ -87,6 +93,24 @@ class DataParallelRuns : public testing::Test {
         EXPECT_TRUE(two.count(name) && two.at(name) == content)
             << b << ": " << part << "/" << name << " differs";
     }
+    EXPECT_EQ(lines(a, "\"event\":\"eval\""), lines(b, "\"event\":\"eval\"")) << b;
+  }
+  /// Those of a run's metrics.jsonl that have `what` in them.
+  static std::vector<std::string> lines(const std::string& name, const std::string& what) {
+    std::vector<std::string> found;
+    std::istringstream text(slurp(at(name) + "/metrics.jsonl"));
+    for (std::string line; std::getline(text, line);)
+      if (line.find(what) != std::string::npos) found.push_back(line);
+    return found;
+  }
+  /// What the scaler remembers of a slot after some steps: the last scale first.
+  static std::vector<float> memory_of(const std::string& name, int steps, const std::string& slot) {
+    const SafetensorsFile file(
+        fmt::format("{}/checkpoints/step_{:08}/optimizer.safetensors", at(name), steps));
+    const TensorInfo& tensor = file.get("scaler." + slot);
+    std::vector<float> values(tensor.data().size() / sizeof(float));
+    std::memcpy(values.data(), tensor.data().data(), tensor.data().size());
+    return values;
   }
 
  private:
@@ -137,6 +161,66 @@ TEST_F(DataParallelRuns, DividingGradientsAndWeightsChangesNothing) {
         }
     }
   }
+}
+
+// What decides the factor of automatic scaling is the same whoever counted it.
+TEST_F(DataParallelRuns, CountWhatSaturatesOnEachRank) {
+  const auto compare = [&](const std::string& name, const std::string& recipe,
+                           const std::vector<std::string>& changes) {
+    SCOPED_TRACE(name);
+    for (const int processes : {1, 2, 4}) {
+      RunConfig c = config(name + std::to_string(processes), recipe, 4);
+      c.recipe_set = changes;
+      c.train.grad_accum = 1;
+      run(c, processes);
+      if (processes > 1) expect_same_checkpoints(name + "1", name + std::to_string(processes));
+    }
+  };
+  compare("local", "fp8-lm-o2", {"store.weight_grad.scaling.count=local"});
+  // Gradients are FP32 and only travel in FP8.
+  compare("wire", "bf16", {"comm.weight_grad={format='e4m3', scaling={kind='auto', growth_steps=10}}"});
+  int fallen = 0;
+  for (const char* layer : {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"})
+    for (const char* block : {"0", "1"}) {
+      const std::vector<float> state = memory_of(
+          "wire2", 4, std::string("transformer.h.") + block + "." + layer + ".weight:comm.weight_grad");
+      ASSERT_EQ(state.size(), 2u);
+      fallen += state[1] < 1;
+    }
+  EXPECT_GT(fallen, 0) << "with the largest code of a rank in the top octave of its scale";
+}
+
+TEST_F(DataParallelRuns, ASumTakesTheRangeOfWhatIsKept) {
+  // The scale of the first moment says how large the gradient was.
+  const auto scale = [&](const std::string& wire) {
+    RunConfig c = config("range-" + wire, "fp8-lm-o2", 2);
+    c.recipe_set = {"comm.weight_grad={format='" + wire + "', scaling={kind='current'}}"};
+    c.train.steps = 1;
+    run(c, 2);
+    return memory_of("range-" + wire, 1, "transformer.h.1.mlp.c_fc.weight:store.moment1").front();
+  };
+  const float e4m3 = scale("e4m3");
+  EXPECT_NEAR(std::log2(scale("e5m2") / e4m3), 0, 1) << "E5M2 codes reach 57344, those that are kept 448";
+  EXPECT_NEAR(std::log2(scale("fp16") / e4m3), 0, 1);
+}
+
+// The scales of masters and moments are with their owners, who do not touch them in such a step.
+TEST_F(DataParallelRuns, ACheckpointOfASkippedStepIsTheSameOnAllMappings) {
+  for (const int processes : {1, 2, 4}) {
+    RunConfig c = config("skipped" + std::to_string(processes), "fp8-lm-o3", 4);
+    c.recipe_set = {"gemm.output.format=fp16",          "attention.format=fp32",
+                    "store.kv_cache.format=fp32",       "comm.activation.format=fp32",
+                    "comm.activation_grad.format=fp32", "loss.scale='dynamic'"};
+    c.model.init_std = 2;
+    c.train.grad_accum = 1;
+    c.train.steps = 3;
+    c.checkpoint.every = 1;
+    c.checkpoint.keep = 3;
+    c.parallel.zero = processes == 1 ? 0 : 1;
+    run(c, processes);
+    if (processes > 1) expect_same_checkpoints("skipped1", "skipped" + std::to_string(processes));
+  }
+  EXPECT_FALSE(lines("skipped1", "\"skipped\":true").empty());
 }
 
 TEST_F(DataParallelRuns, StagesNeedLessAndLess) {
