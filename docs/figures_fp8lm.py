@@ -167,9 +167,9 @@ def draw_jump(out, lab):
             snr, full = series(lab, row, role, "snr_db", min), series(lab, row, role, "at_largest", max)
             saturation, gone = series(lab, row, role, "saturation", max), series(lab, row, role, "underflow", max)
             normal = mean([snr[s] for s in range(at - 20, at + 1)])
-            late = [s for s in range(at + 1, at + 101) if snr[s] < normal - 1]
+            steps = next(k for k in range(100) if snr[at + 1 + k] >= normal - 1)
             ends = f"{full[at + 1]:.1e}" if full else ""
-            print(f"| {name} | {role} | {normal:.1f} | {snr[at + 1]:.1f} | {late[-1] - at if late else 0} | {saturation[at + 1]:.1e} | {gone[at + 1]:.1e} | {ends} |")
+            print(f"| {name} | {role} | {normal:.1f} | {snr[at + 1]:.1f} | {steps} | {saturation[at + 1]:.1e} | {gone[at + 1]:.1e} | {ends} |")
     base = {t["seed"]: t["val_loss"] for t in rows["none"]["trials"]}
     print("\n| jump | validation loss | Δ %, mean |\n|---|---|---|")
     for name, row in rows.items():
