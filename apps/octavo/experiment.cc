@@ -53,6 +53,12 @@ void list(bool json) {
 void add_experiment(CLI::App& app) {
   CLI::App* c = app.add_subcommand("experiment", "Stored comparisons: list, show, run");
   c->require_subcommand(1);
+  const char* examples =
+      "Examples:\n"
+      "  octavo experiment list\n"
+      "  octavo experiment run fp8-amax-widths --data build/demo/kjv.txt --quick\n"
+      "  octavo experiment run experiments/cscale-interval.toml --data build/demo/data --out labs/cscale";
+  c->footer(examples);  // and of the commands below
   auto o = std::make_shared<Options>();
   CLI::App* run_it = c->add_subcommand("run", "Train what an experiment asks for, and compare");
   run_it->add_option("experiment", o->experiment, "Name (octavo experiment list) or .toml file")->required();
@@ -69,11 +75,6 @@ void add_experiment(CLI::App& app) {
   run_it->add_option("--threads", o->threads, "CPU threads, 0 = all")->capture_default_str();
   run_it->add_flag("--keep-models", o->keep_models, "Keep final/ of the runs of a sweep, as of all others");
   run_it->add_flag("--json", o->json, "Print results.json instead of the table");
-  const char* examples =
-      "Examples:\n"
-      "  octavo experiment list\n"
-      "  octavo experiment run fp8-amax-widths --data build/demo/kjv.txt --quick\n"
-      "  octavo experiment run experiments/cscale-interval.toml --data build/demo/data --out labs/cscale";
   run_it->footer(
       std::string(
           "Finished runs are not repeated and interrupted ones go on: give the same command again.\n") +
@@ -87,7 +88,6 @@ void add_experiment(CLI::App& app) {
   CLI::App* show = c->add_subcommand("show", "Print an experiment as TOML, to be changed");
   show->add_option("experiment", o->experiment, "Name")->required();
   show->callback([o] { fmt::print("{}", experiment_text(o->experiment)); });
-  c->footer(examples);
 }
 
 }  // namespace octavo
