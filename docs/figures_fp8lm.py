@@ -107,16 +107,16 @@ def draw_states(out, lab):
 def draw_factor(out, lab):
     groups = groups_of(lab)
     shown = ["threshold 1e-5, doubling in 1000, factor, sum", "threshold 1e-4", "doubling in 100", "reading absolute", "count local", "no factor, post"]
-    svg = Svg(60 + 400 * len(groups) + 240, 3 * 230 + 60, "the factor of automatic scaling over the steps")
+    svg = Svg(60 + 400 * len(groups) + 280, 620, "the factor of automatic scaling over the steps")
     floor = 1e-7
     print("| ranks | rule | log2 of the factor at the end, mean (range) | saturated in the sum, mean of the second half | SNR of what is sent, dB |\n|---|---|---|---|---|")
     for column, group in enumerate(groups):
         rows = [row for name in shown for row in group["rows"] if row["label"] == name]
         last, left = max(t["steps"] for row in rows for t in row["trials"]), 60 + 400 * column
-        panels = [Panel(svg, (left, 50 + 230 * k, 330, 170), (0, last), y) for k, y in enumerate([(-7, 1), (-7, 0), (26, 32)])]
+        panels = [Panel(svg, (left, top, 330, height), (0, last), y) for top, height, y in [(50, 170, (-6, 1)), (280, 170, (-7, 0)), (510, 60, (30, 32))]]
         svg.text(left, 20, group["label"] or "all", weight="bold")
         for panel, title, ticks, form in zip(panels, ["log2 of the factor, mean of all tensors", "share saturated in the sum, all tensors", "SNR of what a rank sends, dB, mean"],
-                                             [range(-6, 1, 2), range(-7, 1, 2), range(26, 33, 2)], ["{}", "1e{}", "{}"]):
+                                             [range(-6, 1, 2), range(-7, 1, 2), range(30, 33)], ["{}", "1e{}", "{}"]):
             svg.text(left, panel.box[1] - 8, title, size=11)
             panel.y_ticks(ticks, form)
             step_axis(svg, panel, last)
@@ -125,13 +125,13 @@ def draw_factor(out, lab):
             ends = series(lab, row, "store.weight_grad", "mu", lambda v: math.log2(min(v))), series(lab, row, "store.weight_grad", "mu", lambda v: math.log2(max(v)))
             full = series(lab, row, "store.weight_grad", "at_largest", mean)
             snr = series(lab, row, "store.weight_grad", "snr_db", mean)
-            panels[0].curve([(s, max(v, -7)) for s, v in mu.items()], COLOURS[i])
+            panels[0].curve([(s, max(v, -6)) for s, v in mu.items()], COLOURS[i])
             panels[1].curve([(s, math.log10(max(v, floor))) for s, v in full.items()], COLOURS[i])
-            panels[2].curve([(s, max(v, 26)) for s, v in snr.items()], COLOURS[i])
+            panels[2].curve([(s, max(v, 30)) for s, v in snr.items()], COLOURS[i])
             half = [v for s, v in full.items() if s > last / 2]
             factor = f"{list(mu.values())[-1]:.1f} ({list(ends[0].values())[-1]:.1f} to {list(ends[1].values())[-1]:.1f})" if mu else ""
             print(f"| {group['label']} | {row['label']} | {factor} | {mean(half):.1e} | {mean([v for s, v in snr.items() if s > last / 2]):.2f} |")
-    legend(svg, 60 + 400 * len(groups), 60, [(name, COLOURS[i]) for i, name in enumerate(shown)])
+    legend(svg, 60 + 400 * len(groups), 60, [(name.replace("threshold 1e-5, doubling in 1000, factor, sum", "1e-5, 1000 steps, factor, sum (fp8-lm-o2)"), COLOURS[i]) for i, name in enumerate(shown)])
     svg.save(out)
     for group in groups:
         base = {t["seed"]: t["val_loss"] for t in group["rows"][0]["trials"]}
