@@ -144,6 +144,17 @@ TEST_F(BadInput, RunDirectories) {
   expect({"train", "--resume", at("data")}, kBadData, {at("data"), "config.toml"});
   expect({"train", "--resume", at("nowhere")}, kBadData, {"nowhere"});
   expect({"train", "--resume", at("run"), "--preset", "gpt-mini"}, kUsage, {"--preset"});
+  for (const std::vector<std::string>& other : {std::vector<std::string>{"--recipe", "fp32"},
+                                                {"--recipe-set", "gemm.rounding=truncate"},
+                                                {"--logical-ranks", "2"},
+                                                {"--init", at("run")},
+                                                {"--set", "recipe=fp32"}}) {
+    std::vector<std::string> command{"train", "--resume", at("run")};
+    command.insert(command.end(), other.begin(), other.end());
+    expect(command, kUsage, {"a resumed run keeps its '"});
+  }
+  expect({"train", "--preset", "gpt-mini", "--train-data", at("data"), "--processes", "4"}, kUsage,
+         {"--dry-run", "mpirun"});
   expect({"train"}, kUsage, {"--preset"});
 }
 
