@@ -7,11 +7,11 @@
 #include <cstring>
 #include <filesystem>
 
+#include "octavo/base/checksum.h"
 #include "octavo/base/error.h"
 #include "octavo/base/file.h"
 #include "octavo/base/load_as.h"
 #include "octavo/base/suggest.h"
-#include "octavo/base/checksum.h"
 
 namespace octavo {
 namespace {

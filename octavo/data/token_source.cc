@@ -7,8 +7,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "octavo/base/error.h"
 #include "octavo/base/checksum.h"
+#include "octavo/base/error.h"
 
 namespace octavo {
 namespace {

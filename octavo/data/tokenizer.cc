@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
-#include "octavo/base/error.h"
 #include "octavo/base/checksum.h"
+#include "octavo/base/error.h"
 #include "octavo/data/tokenizer_readers.h"
 
 namespace octavo {

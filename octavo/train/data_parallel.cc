@@ -129,6 +129,9 @@ void DataParallel::bind() {
   sums_.resize(static_cast<size_t>(kPiece));
   earlier_.resize(static_cast<size_t>(kPiece));
   piece_of_.resize(static_cast<size_t>(ranks_.logical));
+  of_owner_.assign(static_cast<size_t>(model_.scaler().size()), false);
+  for (const Parameter& p : model_.parameters().all())
+    for (const Scaler::Slot slot : slots_of_owner(p)) of_owner_[static_cast<size_t>(slot)] = true;
 }
 
 void DataParallel::begin_step(int64_t step) {
@@ -203,12 +206,8 @@ std::vector<RankRecord> DataParallel::join(std::span<const RankRecord> own,
     for (size_t i = 0; i < journal; ++i) joined[i].amax = std::max(joined[i].amax, r.journal[i].amax);
   scaler.restore(before);
   scaler.replay(joined);
-  // Scales of what only its owner has, or makes, are the owner's to know.
-  std::vector<bool> of_owner(slots);
-  for (const Parameter& p : model_.parameters().all())
-    for (const Scaler::Slot slot : slots_of_owner(p)) of_owner[static_cast<size_t>(slot)] = true;
   for (size_t i = 0; i < slots; ++i)
-    if (!of_owner[i]) scaler.note_scale(static_cast<Scaler::Slot>(i), records[0].scales[i]);
+    if (!of_owner_[i]) scaler.note_scale(static_cast<Scaler::Slot>(i), records[0].scales[i]);
   return records;
 }
 

@@ -152,6 +152,7 @@ class DataParallel final : public StateAccess {
   std::vector<Ticket> tickets_;
   size_t posted_ = 0;
   std::vector<int64_t> sent_saturated_;
+  std::vector<bool> of_owner_;  ///< [slot]: of what only its owner has, or makes, and so knows the scale of
   int64_t micro_ = 0;  ///< ZeRO-2 and 3: from the second one on sums are added to those of earlier ones
   std::array<int, 2> resident_{-1,
                                -1};  ///< ZeRO-3: the block whose weights are in each region, or come there

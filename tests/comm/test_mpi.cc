@@ -3,7 +3,6 @@
 // not there.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -14,22 +13,12 @@
 #include <thread>
 #include <vector>
 
-#include "octavo/base/stopwatch.h"
+#include "comm/run_shell.h"
 
 namespace octavo {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Outcome {
-  int code = -1;
-  std::string text;  ///< stdout and stderr
-  double seconds = 0;
-};
-
-bool contains(const Outcome& outcome, const std::string& part) {
-  return outcome.text.find(part) != std::string::npos;
-}
 
 class Mpi : public testing::TestWithParam<std::string> {
  protected:
@@ -70,15 +59,8 @@ class Mpi : public testing::TestWithParam<std::string> {
         "ASAN_OPTIONS=detect_leaks=0 " + environment +
         " OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout -k 5 40 mpirun." + GetParam() +
         (open ? " --oversubscribe --bind-to none" : "") + " -n " + std::to_string(ranks) +
-        " " OCTAVO_COMM_PROGRAM " " + mode + " --pids " + pids_ + " 2>&1";
-    Outcome outcome;
-    const Stopwatch watch;
-    FILE* pipe = ::popen(command.c_str(), "r");
-    for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) outcome.text += static_cast<char>(c);
-    const int status = ::pclose(pipe);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    outcome.seconds = watch.seconds();
-    return outcome;
+        " " OCTAVO_COMM_PROGRAM " " + mode + " --pids " + pids_;
+    return run_shell(command);
   }
 
  private:

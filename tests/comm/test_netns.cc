@@ -1,41 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // comm_program on three "hosts" over TCP (netns.sh). Skipped where namespaces may not be created.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
-#include "octavo/base/stopwatch.h"
+#include "comm/run_shell.h"
 
 namespace octavo {
 namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string text;
-  double seconds = 0;
-};
 
 class Netns : public testing::TestWithParam<std::string> {
  protected:
   Outcome run(const std::string& options, int ranks, const std::string& mode) {
     const std::string command = "ASAN_OPTIONS=detect_leaks=0 timeout -k 5 180 " OCTAVO_NETNS " " + options +
                                 " " + GetParam() + " " + std::to_string(ranks) + " " OCTAVO_COMM_PROGRAM " " +
-                                mode + " 2>&1";
-    Outcome outcome;
-    const Stopwatch watch;
-    FILE* pipe = ::popen(command.c_str(), "r");
-    for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) outcome.text += static_cast<char>(c);
-    const int status = ::pclose(pipe);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    outcome.seconds = watch.seconds();
-    return outcome;
-  }
-  static bool contains(const Outcome& outcome, const std::string& part) {
-    return outcome.text.find(part) != std::string::npos;
+                                mode;
+    return run_shell(command);
   }
 };
 

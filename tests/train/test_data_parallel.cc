@@ -204,6 +204,19 @@ TEST_F(DataParallelRuns, ASumTakesTheRangeOfWhatIsKept) {
   EXPECT_NEAR(std::log2(scale("fp16") / e4m3), 0, 1);
 }
 
+// By scales of the very step a jump of all gradients moves no code.
+TEST_F(DataParallelRuns, AJumpOfTheLossScaleIsDividedOut) {
+  for (const bool jumps : {false, true}) {
+    RunConfig c = config(jumps ? "jump" : "no-jump", "fp8-amax", 2);
+    if (jumps) c.recipe_set = {"loss.scale='jump:16@2'"};
+    run(c, 2);
+  }
+  const std::string weights = "/final/model.safetensors";
+  EXPECT_TRUE(slurp(at("jump") + weights) == slurp(at("no-jump") + weights));
+  EXPECT_EQ(lines("jump", "\"loss_scale\":1.0").size(), 2u);
+  EXPECT_EQ(lines("jump", "\"loss_scale\":16.0").size(), 2u);
+}
+
 // The scales of masters and moments are with their owners, who do not touch them in such a step.
 TEST_F(DataParallelRuns, ACheckpointOfASkippedStepIsTheSameOnAllMappings) {
   for (const int processes : {1, 2, 4}) {
