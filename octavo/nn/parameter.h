@@ -45,8 +45,8 @@ struct Parameter {
   /// The first contribution of a step overwrites the gradient, so that nothing has to zero it or add to
   /// zeros.
   bool overwritten_first = false;
-  bool grad_stale = false;     ///< what grad holds is of the step before; the next contribution overwrites it
-  double grad_squares = -1;    ///< sum of squares of grad where its last writer took it along, else negative
+  bool grad_stale = false;   ///< what grad holds is of the step before; the next contribution overwrites it
+  double grad_squares = -1;  ///< sum of squares of grad where its last writer took it along, else negative
   /// Codes at the end of their range in a gradient that is kept as codes, after ranks have been summed in
   /// their sum.
   int64_t grad_saturated = 0;

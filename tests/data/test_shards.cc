@@ -3,8 +3,8 @@
 #include <numeric>
 
 #include "data_testing.h"
-#include "octavo/base/file.h"
 #include "octavo/base/checksum.h"
+#include "octavo/base/file.h"
 #include "octavo/data/token_source.h"
 
 namespace octavo {
